@@ -1,0 +1,4 @@
+"""The read API (FastAPI): one router per resource, pydantic bodies, no writes.
+
+Does not belong here: Dagster, SQL, anything that fetches or computes beyond what a read derives.
+"""

@@ -1,0 +1,120 @@
+"""Every error that this package raises on purpose: one root, a small tree under it.
+
+A message says what was asked, of whom, what came back and what to do. It never holds a secret. A module that needs a
+new kind of failure adds it here, under the branch that its caller already handles.
+"""
+
+from __future__ import annotations
+
+
+class QuantMatrixError(Exception):
+    """Root of all expected failures; the command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigurationError(QuantMatrixError):
+    """A setting is missing, malformed or contradicts another; names the variable."""
+
+    exit_code = 2
+
+
+class NotASession(QuantMatrixError):
+    """A date was named on which the exchange does not trade; names the nearest sessions."""
+
+    exit_code = 2
+
+
+class UnknownSymbol(QuantMatrixError):
+    """No instrument bears this symbol."""
+
+    exit_code = 2
+
+
+class ChainBusy(QuantMatrixError):
+    """Another process holds the lock of this step for longer than we were willing to wait."""
+
+    exit_code = 3
+
+
+# --- storage --------------------------------------------------------------------------------------------------------
+
+
+class WarehouseError(QuantMatrixError):
+    """The database could not do what was asked."""
+
+    exit_code = 4
+
+
+class WarehouseUnavailable(WarehouseError):
+    """The database does not answer."""
+
+
+class EmbeddedServerError(WarehouseError):
+    """The embedded PostgreSQL can't be started, reached or stopped; says where its log is."""
+
+
+class MigrationError(WarehouseError):
+    """A migration failed, or an applied one was edited since."""
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+class VendorError(QuantMatrixError):
+    """A source did not serve what was asked.
+
+    Parameters
+    ----------
+    vendor
+        The source's name as in the vendor table (`yfinance`, `files`, ...).
+    message
+        What was asked, what came back, and what to do about it.
+    symbol
+        The canonical symbol concerned, where there is one.
+    """
+
+    exit_code = 5
+
+    def __init__(self, vendor: str, message: str, *, symbol: str | None = None) -> None:
+        super().__init__(f"{vendor}: {symbol}: {message}" if symbol else f"{vendor}: {message}")
+        self.vendor = vendor
+        self.symbol = symbol
+
+
+class RateLimited(VendorError):
+    """Too many calls just now; `retry_after` is in seconds where the vendor said it."""
+
+    def __init__(
+        self, vendor: str, message: str, *, symbol: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(vendor, message, symbol=symbol)
+        self.retry_after = retry_after
+
+
+class QuotaExhausted(VendorError):
+    """The day's or month's allowance is used up."""
+
+
+class AuthFailed(VendorError):
+    """The key is missing, wrong or expired."""
+
+
+class UnsupportedRequest(VendorError):
+    """The source, or the plan, does not offer this."""
+
+
+class SymbolNotFound(VendorError):
+    """The source does not know this symbol."""
+
+
+class MalformedResponse(VendorError):
+    """The answer can't be read as what it should be: truncated, wrong types, an HTML page, another symbol's data."""
+
+
+class StaleResponse(VendorError):
+    """The answer ends before the session that was asked for."""
+
+
+class VendorUnavailable(VendorError):
+    """No connection, a time-out, or a server error."""
