@@ -1,0 +1,114 @@
+"""Refresh the members of the indexes: ask the sources in turn, believe only a plausible answer, keep spells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+from quantmatrix_pipeline.errors import MalformedResponse, UnsupportedRequest, VendorError
+from quantmatrix_pipeline.providers.contract import ConstituentsAnswer, Provider
+from quantmatrix_pipeline.warehouse import instruments, universe
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+# The fewest members with which an answer can be the whole index. A shorter one is a broken page, not a mass exodus.
+PLAUSIBLE = {"SP500": 450, "NASDAQ100": 90, "DOW30": 25, "R2000": 1500}
+INDEXES = tuple(PLAUSIBLE)
+
+# An index that shrinks by more than this between two refreshes is not believed either.
+MAX_SHRINK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRefresh:
+    """What became of one index in one refresh."""
+
+    index: str
+    session: date
+    fetched: int = 0
+    inserted: int = 0
+    reactivated: int = 0
+    inactivated: int = 0
+    provider_used: str | None = None
+    fallback_used: bool = False
+    note: str | None = None
+
+    def as_row(self) -> dict[str, object]:
+        return asdict(self)
+
+
+async def refresh_index(
+    warehouse: Warehouse, sources: Sequence[Provider], index: str, session: date, now: datetime
+) -> IndexRefresh:
+    """Ask the sources in order and apply the first plausible answer as the members of `index` on `session`.
+
+    Nothing is changed when no source serves it, or when a later session was applied already: membership doesn't move
+    backwards. The reasons are in the result's `note`.
+    """
+    newest = universe.newest_refresh(warehouse, index)
+    if newest is not None and newest > session:
+        return IndexRefresh(index, session, note=f"kept as read for {newest}, which is later")
+    reasons: list[str] = []
+    for source in sources:
+        try:
+            answer = await source.constituents(index, session)
+            require_plausible(answer, known=len(universe.active_members(warehouse, index)))
+        except UnsupportedRequest:
+            continue  # a source that never offered this index is no fallback
+        except VendorError as error:
+            reasons.append(str(error))
+            continue
+        ids = instruments.ensure(warehouse, [m.symbol for m in answer.members])
+        instruments.describe(
+            warehouse,
+            [
+                {
+                    "symbol": m.symbol,
+                    "name": m.name,
+                    "sector": m.sector,
+                    "industry": m.industry,
+                    "sub_industry": m.sub_industry,
+                }
+                for m in answer.members
+            ],
+        )
+        note = "; ".join(reasons) or None
+        change = universe.apply_members(
+            warehouse,
+            index,
+            session,
+            list(ids.values()),
+            provider_used=answer.vendor,
+            fallback_used=bool(reasons),
+            note=note,
+            now=now,
+        )
+        return IndexRefresh(
+            index,
+            session,
+            change.fetched,
+            change.inserted,
+            change.reactivated,
+            change.inactivated,
+            answer.vendor,
+            bool(reasons),
+            note,
+        )
+    return IndexRefresh(index, session, note="; ".join(reasons) or "no configured source offers this index")
+
+
+def require_plausible(answer: ConstituentsAnswer, known: int) -> None:
+    """Refuse an answer that can't be the whole index, before anybody is marked as a leaver because of it.
+
+    Raises
+    ------
+    MalformedResponse
+        If it is shorter than `PLAUSIBLE`, or than what is known by more than `MAX_SHRINK`.
+    """
+    count = len({m.symbol for m in answer.members})
+    least = max(PLAUSIBLE.get(answer.index, 1), int(known * (1 - MAX_SHRINK)))
+    if count < least:
+        raise MalformedResponse(
+            answer.vendor,
+            f"{answer.index} came with {count} members where at least {least} are plausible; nobody was marked as a leaver",
+        )

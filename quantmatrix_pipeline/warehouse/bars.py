@@ -1,0 +1,354 @@
+"""Daily bars and what belongs to them: `price_data`, its revisions, `corporate_actions`, `validation_log`, cursors.
+
+A write compares with what is stored in columns, on the client: reading bars back is several times faster than a join
+with a staging table, and the writers' lock guarantees that nobody else changes them meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
+
+PRICES = ("open", "high", "low", "close", "volume")
+VERDICT = ("quality_score", "validated", "gap_detected", "volume_anomaly")
+# A bar whose any of these differs is another version of it.
+CONTENT = (*PRICES, *VERDICT, "source_id")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCounts:
+    """What a write did to the stored bars."""
+
+    inserted: int
+    revised: int
+    unchanged: int
+
+
+def source_id(warehouse: Warehouse, vendor: str, basis: str, basis_date: date | None) -> int:
+    """Return the number under which bars of this vendor and basis are stored, making it at first use."""
+    given = {"vendor": vendor, "basis": basis, "basis_date": basis_date}
+    find = """
+        SELECT source_id FROM bar_sources
+        WHERE vendor = :vendor AND basis = :basis AND basis_date IS NOT DISTINCT FROM CAST(:basis_date AS date)
+    """
+    found = warehouse.scalar(find, **given)
+    if found is None:
+        warehouse.execute(
+            "INSERT INTO bar_sources (vendor, basis, basis_date) VALUES (:vendor, :basis, :basis_date)"
+            " ON CONFLICT DO NOTHING",
+            given,
+        )
+        found = warehouse.scalar(find, **given)
+    return int(found)
+
+
+def sources(warehouse: Warehouse) -> dict[int, tuple[str, str, date | None]]:
+    """Return source_id -> (vendor, basis, basis_date)."""
+    return {
+        row.source_id: (row.vendor, row.basis, row.basis_date)
+        for row in warehouse.rows("SELECT source_id, vendor, basis, basis_date FROM bar_sources")
+    }
+
+
+def _among(instrument_ids: Sequence[int] | npt.NDArray[np.int32]) -> str:
+    return f"instrument_id = ANY ('{{{','.join(str(int(i)) for i in instrument_ids)}}}'::integer[])"
+
+
+def read_daily(
+    transaction: ArrowTransaction,
+    *,
+    instrument_ids: Sequence[int] | npt.NDArray[np.int32] | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    min_quality: float | None = None,
+    columns: Sequence[str] = ("instrument_id", "session", *CONTENT),
+) -> pa.Table:
+    """Return current daily bars sorted by instrument and session; `first` and `last` are inclusive."""
+    conditions = []
+    if instrument_ids is not None:
+        conditions.append(_among(instrument_ids))
+    if first is not None:
+        conditions.append(f"session >= '{first:%Y-%m-%d}'")
+    if last is not None:
+        conditions.append(f"session <= '{last:%Y-%m-%d}'")
+    if min_quality is not None:
+        conditions.append(f"quality_score >= {min_quality!r}")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return transaction.query(
+        f"SELECT {', '.join(columns)} FROM price_data_1d{where} ORDER BY instrument_id, session"
+    )
+
+
+def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    """One sortable number per (instrument, session); a session's day number is far below 2**31."""
+    return (instrument.astype(np.int64) << 32) + session.astype("datetime64[D]").astype(np.int64)
+
+
+def write_daily(transaction: ArrowTransaction, bars: pa.Table, as_of: datetime, reason: str = "fetched") -> WriteCounts:
+    """Store daily bars: insert what is new, revise what differs, leave the rest untouched.
+
+    Parameters
+    ----------
+    transaction
+        An open transaction; this takes the writers' lock of the daily bars in it.
+    bars
+        Columns instrument_id (int32), session (date32) and `CONTENT`, one row per instrument and session, sorted so.
+    as_of
+        When these bars were learned.
+    reason
+        Why a revision replaces its predecessor; kept with the predecessor.
+    """
+    if bars.num_rows == 0:
+        return WriteCounts(0, 0, 0)
+    transaction.lock("bars_1d")
+    instrument = bars["instrument_id"].to_numpy()
+    session = bars["session"].to_numpy()
+    stored = read_daily(
+        transaction,
+        instrument_ids=np.unique(instrument),
+        first=session.min().item(),
+        last=session.max().item(),
+        columns=("instrument_id", "session", *CONTENT, "version"),
+    )
+    new = np.ones(bars.num_rows, dtype=bool)
+    changed = np.zeros(bars.num_rows, dtype=bool)
+    version = np.ones(bars.num_rows, dtype=np.int16)
+    if stored.num_rows:
+        keys = _keys(instrument, session)
+        stored_keys = _keys(stored["instrument_id"].to_numpy(), stored["session"].to_numpy())
+        place = np.searchsorted(stored_keys, keys)
+        place[place == len(stored_keys)] = 0
+        new = stored_keys[place] != keys
+        known, at = np.flatnonzero(~new), place[~new]
+        for name in CONTENT:
+            changed[known] |= bars[name].to_numpy()[known] != stored[name].to_numpy()[at]
+        version[known] = stored["version"].to_numpy()[at] + 1
+    _insert(transaction, bars.filter(pa.array(new)), as_of, version[new])
+    if changed.any():
+        _revise(transaction, bars.filter(pa.array(changed)), as_of, version[changed], reason)
+    revised = int(changed.sum())
+    inserted = int(new.sum())
+    return WriteCounts(inserted, revised, bars.num_rows - inserted - revised)
+
+
+def _complete(bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16]) -> pa.Table:
+    length = bars.num_rows
+    return (
+        bars.append_column("interval", pa.repeat(pa.scalar("1d"), length))
+        .append_column("version", pa.array(version, pa.int16()))
+        .append_column("as_of", pa.repeat(pa.scalar(as_of, pa.timestamp("us", "UTC")), length))
+    )
+
+
+def _insert(transaction: ArrowTransaction, bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16]) -> None:
+    if bars.num_rows:
+        transaction.append("price_data_1d", _complete(bars, as_of, version))
+
+
+def _revise(
+    transaction: ArrowTransaction, bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16], reason: str
+) -> None:
+    transaction.stage("revised_bars", _complete(bars, as_of, version), like="price_data_1d")
+    transaction.execute(
+        """
+        INSERT INTO price_data_revisions
+        SELECT p.*, s.as_of, $1 FROM price_data_1d p JOIN revised_bars s USING (instrument_id, session)
+        """,
+        [reason],
+    )
+    assignments = ", ".join(f"{name} = s.{name}" for name in (*CONTENT, "version", "as_of"))
+    transaction.execute(
+        f"UPDATE price_data_1d p SET {assignments} FROM revised_bars s"
+        " WHERE p.instrument_id = s.instrument_id AND p.session = s.session"
+    )
+    transaction.execute("DROP TABLE revised_bars")
+
+
+def stored_sessions(
+    warehouse: Warehouse, instrument_ids: Sequence[int], first: date, last: date
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.datetime64]]:
+    """Return (instrument_id, session) of every stored daily bar in a window, both ends inclusive, sorted."""
+    with warehouse.arrow() as transaction:
+        table = read_daily(
+            transaction,
+            instrument_ids=instrument_ids,
+            first=first,
+            last=last,
+            columns=("instrument_id", "session"),
+        )
+    return table["instrument_id"].to_numpy(), table["session"].to_numpy().astype("datetime64[D]")
+
+
+# --- corporate actions ------------------------------------------------------------------------------------------------
+
+
+def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, object]]) -> None:
+    """Append corporate actions that are not known yet.
+
+    Each mapping has instrument_id, kind, ex_date, numerator, denominator, amount, currency, vendor, as_of.
+    """
+    rows = list(actions)
+    if not rows:
+        return
+    schema = pa.schema(
+        [
+            ("instrument_id", pa.int32()),
+            ("kind", pa.string()),
+            ("ex_date", pa.date32()),
+            ("numerator", pa.int64()),
+            ("denominator", pa.int64()),
+            ("amount", pa.string()),  # as text, so that a decimal amount stays what it was
+            ("currency", pa.string()),
+            ("vendor", pa.string()),
+            ("as_of", pa.timestamp("us", "UTC")),
+        ]
+    )
+    transaction.stage("new_actions", pa.Table.from_pylist(rows, schema=schema))
+    names = ", ".join(schema.names)
+    transaction.execute(
+        f"INSERT INTO corporate_actions ({names})"
+        f" SELECT {names.replace('amount', 'CAST(amount AS numeric)')} FROM new_actions"
+        " ORDER BY instrument_id, ex_date, kind ON CONFLICT DO NOTHING"
+    )
+    transaction.execute("DROP TABLE new_actions")
+
+
+def read_splits(transaction: ArrowTransaction, last: date | None = None) -> pa.Table:
+    """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date."""
+    where = f" WHERE ex_date <= '{last:%Y-%m-%d}'" if last else ""
+    return transaction.query(
+        "SELECT instrument_id, ex_date, CAST(numerator AS bigint) AS numerator,"
+        f" CAST(denominator AS bigint) AS denominator FROM splits_in_force{where} ORDER BY instrument_id, ex_date"
+    )
+
+
+# --- refused rows and cursors -----------------------------------------------------------------------------------------
+
+
+def write_log(transaction: ArrowTransaction, rows: Sequence[Mapping[str, object]]) -> None:
+    """Log refused rows; the same row refused for the same reasons stands there once.
+
+    Each mapping has vendor, symbol, instrument_id, interval, session, reason_codes (list), detail, payload (JSON text),
+    logged_at.
+    """
+    if not rows:
+        return
+    schema = pa.schema(
+        [
+            ("vendor", pa.string()),
+            ("symbol", pa.string()),
+            ("instrument_id", pa.int32()),
+            ("interval", pa.string()),
+            ("session", pa.date32()),
+            ("reason_codes", pa.string()),
+            ("detail", pa.string()),
+            ("payload", pa.string()),
+            ("logged_at", pa.timestamp("us", "UTC")),
+        ]
+    )
+    flat = [{**row, "reason_codes": ",".join(row["reason_codes"])} for row in rows]  # type: ignore[arg-type]
+    transaction.stage("refused", pa.Table.from_pylist(flat, schema=schema))
+    transaction.execute("""
+        INSERT INTO validation_log (vendor, symbol, instrument_id, interval, session, reason_codes, detail, payload,
+                                    fingerprint, logged_at)
+        SELECT vendor, symbol, instrument_id, interval, session, string_to_array(reason_codes, ','), detail,
+               CAST(payload AS jsonb),
+               sha256(convert_to(concat_ws('|', vendor, symbol, interval, session, reason_codes, detail, payload), 'UTF8')),
+               logged_at
+        FROM refused
+        ORDER BY symbol, session, detail
+        ON CONFLICT (fingerprint) DO NOTHING
+    """)
+    transaction.execute("DROP TABLE refused")
+
+
+def move_cursors(
+    transaction: ArrowTransaction,
+    vendor: str,
+    asked: Sequence[tuple[int, date, date, str | None]],
+    now: datetime,
+) -> None:
+    """Note what a vendor was asked and answered for: (instrument_id, first, last, error) with inclusive ends.
+
+    A range that was asked and failed does not move the cursor's ends; it only keeps the error.
+    """
+    if not asked:
+        return
+    table = pa.table(
+        {
+            "instrument_id": pa.array([a[0] for a in asked], pa.int32()),
+            "asked_from": pa.array([a[1] for a in asked], pa.date32()),
+            "asked_until": pa.array([a[2] for a in asked], pa.date32()),
+            "last_error": pa.array([a[3] for a in asked], pa.string()),
+            "updated_at": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), len(asked)),
+        }
+    )
+    transaction.stage("asked", table)
+    transaction.execute(
+        """
+        INSERT INTO ingestion_cursor AS c (instrument_id, interval, vendor, asked_from, asked_until, last_error, updated_at)
+        SELECT instrument_id, '1d', $1, asked_from, asked_until, last_error, updated_at FROM asked
+        WHERE last_error IS NULL
+        ON CONFLICT (instrument_id, interval, vendor) DO UPDATE SET
+            asked_from = least(c.asked_from, excluded.asked_from),
+            asked_until = greatest(c.asked_until, excluded.asked_until),
+            last_error = NULL, updated_at = excluded.updated_at
+        """,
+        [vendor],
+    )
+    transaction.execute(
+        """
+        UPDATE ingestion_cursor c SET last_error = a.last_error, updated_at = a.updated_at
+        FROM asked a
+        WHERE a.last_error IS NOT NULL AND c.instrument_id = a.instrument_id AND c.interval = '1d' AND c.vendor = $1
+        """,
+        [vendor],
+    )
+    transaction.execute("DROP TABLE asked")
+
+
+def cursors(warehouse: Warehouse, vendor: str) -> dict[int, tuple[date, date]]:
+    """Return instrument_id -> (asked_from, asked_until) of a vendor's daily bars."""
+    rows = warehouse.rows(
+        "SELECT instrument_id, asked_from, asked_until FROM ingestion_cursor WHERE vendor = :vendor AND interval = '1d'",
+        vendor=vendor,
+    )
+    return {row.instrument_id: (row.asked_from, row.asked_until) for row in rows}
+
+
+def first_sessions(warehouse: Warehouse, instrument_ids: Sequence[int]) -> dict[int, date]:
+    """Return instrument_id -> session of its first stored daily bar; who has none is left out."""
+    return _edge_sessions(warehouse, instrument_ids, "", "ASC")
+
+
+def last_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], last: date) -> dict[int, date]:
+    """Return instrument_id -> session of its newest daily bar up to `last`, inclusive; who has none is left out."""
+    return _edge_sessions(warehouse, instrument_ids, f"AND session <= '{last:%Y-%m-%d}'", "DESC")
+
+
+def _edge_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], condition: str, order: str) -> dict[int, date]:
+    # One descent of the key per instrument; grouping would read every bar.
+    rows = warehouse.rows(
+        f"""
+        SELECT id, edge.session FROM unnest(CAST(:ids AS integer[])) AS id
+        CROSS JOIN LATERAL (
+            SELECT session FROM price_data_1d WHERE instrument_id = id {condition} ORDER BY session {order} LIMIT 1
+        ) AS edge
+        """,
+        ids=[int(i) for i in instrument_ids],
+    )
+    return {row.id: row.session for row in rows}
+
+
+def sorted_by_key(bars: pa.Table) -> pa.Table:
+    """Return bars in the order that `write_daily` takes."""
+    order = pc.sort_indices(bars, sort_keys=[("instrument_id", "ascending"), ("session", "ascending")])
+    return bars.take(order)

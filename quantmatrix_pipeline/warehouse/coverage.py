@@ -1,0 +1,91 @@
+"""Coverage by session and signs of life: `coverage_snapshots`, `heartbeats`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How many instruments have a row of a session."""
+
+    snapshots: int
+    history: int
+
+
+def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int]) -> Filled:
+    """Count the given instruments' bars-derived rows of a session; a newer snapshot counts as well."""
+    row = warehouse.rows(
+        """
+        SELECT (SELECT count(*) FROM market_analysis_cache
+                WHERE session >= :session AND instrument_id = ANY (:ids)) AS snapshots,
+               (SELECT count(DISTINCT instrument_id) FROM market_analysis_history
+                WHERE session = :session AND instrument_id = ANY (:ids)) AS history
+        """,
+        session=session,
+        ids=[int(i) for i in instrument_ids],
+    )[0]
+    return Filled(row.snapshots, row.history)
+
+
+def save(
+    warehouse: Warehouse,
+    *,
+    session: date,
+    status: str,
+    tracked_count: int,
+    expected: int,
+    fresh: int,
+    report: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Keep the coverage of a session, in place of an earlier look at the same session."""
+    warehouse.execute(
+        """
+        INSERT INTO coverage_snapshots (session, status, tracked_count, expected, fresh, report, computed_at)
+        VALUES (:session, :status, :tracked_count, :expected, :fresh, CAST(:report AS jsonb), :now)
+        ON CONFLICT (session) DO UPDATE SET
+            status = excluded.status, tracked_count = excluded.tracked_count, expected = excluded.expected,
+            fresh = excluded.fresh, report = excluded.report, computed_at = excluded.computed_at
+        """,
+        {
+            "session": session,
+            "status": status,
+            "tracked_count": tracked_count,
+            "expected": expected,
+            "fresh": fresh,
+            "report": json.dumps(report),
+            "now": now,
+        },
+    )
+
+
+def newest(warehouse: Warehouse) -> tuple[dict[str, Any], datetime] | None:
+    """Return the coverage of the newest session and when it was worked out, None before the first."""
+    rows = warehouse.rows("SELECT report, computed_at FROM coverage_snapshots ORDER BY session DESC LIMIT 1")
+    return (dict(rows[0].report), rows[0].computed_at) if rows else None
+
+
+def beat(warehouse: Warehouse, name: str, now: datetime, detail: Mapping[str, Any] | None = None) -> None:
+    """Note that something that runs unattended is alive."""
+    warehouse.execute(
+        """
+        INSERT INTO heartbeats (name, beat_at, detail) VALUES (:name, :now, CAST(:detail AS jsonb))
+        ON CONFLICT (name) DO UPDATE SET beat_at = excluded.beat_at, detail = excluded.detail
+        """,
+        {"name": name, "now": now, "detail": json.dumps(detail or {})},
+    )
+
+
+def heartbeats(warehouse: Warehouse) -> dict[str, tuple[datetime, dict[str, Any]]]:
+    """Return name -> (last sign of life, its detail)."""
+    return {
+        row.name: (row.beat_at, dict(row.detail))
+        for row in warehouse.rows("SELECT name, beat_at, detail FROM heartbeats ORDER BY name")
+    }

@@ -1,0 +1,219 @@
+"""Index members over time, the watch list and the tracked set: `index_constituents`, `watch_list`, `symbol_universe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from quantmatrix_pipeline.warehouse.engine import LOCKS, Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """What one refresh of an index did."""
+
+    fetched: int
+    inserted: int
+    reactivated: int
+    inactivated: int
+
+
+def active_members(warehouse: Warehouse, index_code: str) -> set[int]:
+    """Return the ids of today's members of an index."""
+    rows = warehouse.rows(
+        "SELECT instrument_id FROM index_constituents WHERE index_code = :index AND is_active", index=index_code
+    )
+    return {row.instrument_id for row in rows}
+
+
+def newest_refresh(warehouse: Warehouse, index_code: str) -> date | None:
+    """Return the session of the newest refresh of an index, None before the first."""
+    value: date | None = warehouse.scalar(
+        "SELECT max(session) FROM index_refreshes WHERE index_code = :index", index=index_code
+    )
+    return value
+
+
+def apply_members(
+    warehouse: Warehouse,
+    index_code: str,
+    session: date,
+    member_ids: Sequence[int],
+    *,
+    provider_used: str,
+    fallback_used: bool,
+    note: str | None,
+    now: datetime,
+) -> MembershipChange:
+    """Make the members of an index those given, as seen on `session`, and note the refresh; one transaction.
+
+    A newcomer opens a spell, a returner opens a new one beside the old, a leaver's spell ends on `session`.
+    """
+    with warehouse.begin() as connection:
+        run = connection.execute
+        run(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCKS["universe"]})
+        given = {"index": index_code, "session": session, "ids": sorted(set(member_ids))}
+        inactivated = run(
+            sa.text("""
+                UPDATE index_constituents SET is_active = false, became_inactive_at = :session
+                WHERE index_code = :index AND is_active AND instrument_id <> ALL (:ids)
+            """),
+            given,
+        ).rowcount
+        run(
+            sa.text("""
+                UPDATE index_constituents SET last_seen = greatest(last_seen, :session)
+                WHERE index_code = :index AND is_active
+            """),
+            given,
+        )
+        opened = run(
+            sa.text("""
+                INSERT INTO index_constituents (index_code, instrument_id, first_seen, last_seen)
+                SELECT :index, id, :session, :session FROM unnest(CAST(:ids AS integer[])) AS id
+                WHERE NOT EXISTS (
+                    SELECT FROM index_constituents c
+                    WHERE c.index_code = :index AND c.instrument_id = id AND c.is_active
+                )
+                RETURNING EXISTS (
+                    SELECT FROM index_constituents c
+                    WHERE c.index_code = :index AND c.instrument_id = index_constituents.instrument_id
+                ) AS returned
+            """),
+            given,
+        ).all()
+        reactivated = sum(row.returned for row in opened)
+        change = MembershipChange(len(given["ids"]), len(opened) - reactivated, reactivated, inactivated)
+        run(
+            sa.text("""
+                INSERT INTO index_refreshes (index_code, session, fetched, inserted, reactivated, inactivated,
+                                             provider_used, fallback_used, note, refreshed_at)
+                VALUES (:index, :session, :fetched, :inserted, :reactivated, :inactivated, :provider, :fallback, :note, :now)
+                ON CONFLICT (index_code, session) DO UPDATE SET
+                    fetched = excluded.fetched,
+                    inserted = index_refreshes.inserted + excluded.inserted,
+                    reactivated = index_refreshes.reactivated + excluded.reactivated,
+                    inactivated = index_refreshes.inactivated + excluded.inactivated,
+                    provider_used = excluded.provider_used, fallback_used = excluded.fallback_used,
+                    note = excluded.note, refreshed_at = excluded.refreshed_at
+            """),
+            {
+                "index": index_code,
+                "session": session,
+                "fetched": change.fetched,
+                "inserted": change.inserted,
+                "reactivated": change.reactivated,
+                "inactivated": change.inactivated,
+                "provider": provider_used,
+                "fallback": fallback_used,
+                "note": note,
+                "now": now,
+            },
+        )
+    return change
+
+
+def index_counts(warehouse: Warehouse) -> dict[str, int]:
+    """Return index -> number of active members."""
+    rows = warehouse.rows(
+        "SELECT index_code, count(*) AS members FROM index_constituents WHERE is_active GROUP BY index_code ORDER BY 1"
+    )
+    return {row.index_code: row.members for row in rows}
+
+
+# --- watch list -------------------------------------------------------------------------------------------------------
+
+
+def watch(warehouse: Warehouse, instrument_ids: Sequence[int], now: datetime) -> int:
+    """Put instruments on the watch list; return how many were not on it."""
+    return warehouse.execute(
+        "INSERT INTO watch_list (instrument_id, added_at) SELECT id, :now FROM unnest(CAST(:ids AS integer[])) AS id"
+        " ON CONFLICT DO NOTHING",
+        {"ids": list(instrument_ids), "now": now},
+    )
+
+
+def unwatch(warehouse: Warehouse, instrument_ids: Sequence[int]) -> int:
+    """Take instruments off the watch list, and out of the tracked set where nothing else holds them there."""
+    with warehouse.begin() as connection:
+        given = {"ids": list(instrument_ids)}
+        removed = connection.execute(
+            sa.text("DELETE FROM watch_list WHERE instrument_id = ANY (:ids)"), given
+        ).rowcount
+        connection.execute(
+            sa.text("""
+                UPDATE symbol_universe SET reasons = array_remove(reasons, 'watch_list'),
+                       active = array_remove(reasons, 'watch_list') <> '{}'
+                WHERE instrument_id = ANY (:ids)
+            """),
+            given,
+        )
+    return removed
+
+
+# --- the tracked set --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One tracked instrument."""
+
+    instrument_id: int
+    symbol: str
+    kind: str
+    calendar: str
+    first_tracked: date
+    reasons: tuple[str, ...]
+    delisted_on: date | None
+
+
+def tracked(warehouse: Warehouse) -> list[Tracked]:
+    """Return the tracked set, sorted by symbol."""
+    rows = warehouse.rows("""
+        SELECT u.instrument_id, s.symbol, i.kind, i.calendar, u.first_tracked, u.reasons, i.delisted_on
+        FROM symbol_universe u
+        JOIN instruments i USING (instrument_id)
+        JOIN instrument_symbols s ON s.instrument_id = u.instrument_id AND s.valid_to IS NULL
+        WHERE u.active
+        ORDER BY s.symbol COLLATE "C"
+    """)
+    return [Tracked(r[0], r[1], r[2], r[3], r[4], tuple(r[5]), r[6]) for r in rows]
+
+
+def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[str]]) -> set[int]:
+    """Add to the tracked set; return the ids that were not in it.
+
+    Who is tracked and no longer named keeps being tracked: a leaver of an index still has history to complete.
+    """
+    rows = sorted((int(i), sorted(r)) for i, r in reasons.items())
+    with warehouse.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCKS["universe"]})
+        new = connection.execute(
+            sa.text("""
+                INSERT INTO symbol_universe AS u (instrument_id, first_tracked, reasons)
+                SELECT id, :session, string_to_array(reason, ',')
+                FROM unnest(CAST(:ids AS integer[]), CAST(:reasons AS text[])) AS given(id, reason)
+                ON CONFLICT (instrument_id) DO UPDATE SET active = true, reasons = excluded.reasons
+                WHERE NOT u.active OR u.reasons IS DISTINCT FROM excluded.reasons
+                RETURNING instrument_id, xmax = 0 AS inserted
+            """),
+            {"session": session, "ids": [i for i, _ in rows], "reasons": [",".join(r) for _, r in rows]},
+        ).all()
+    return {row.instrument_id for row in new if row.inserted}
+
+
+def watched_ids(warehouse: Warehouse) -> set[int]:
+    """Return the ids on the watch list."""
+    return {row.instrument_id for row in warehouse.rows("SELECT instrument_id FROM watch_list")}
+
+
+def member_ids(warehouse: Warehouse) -> dict[int, list[str]]:
+    """Return instrument_id -> the indexes that it is an active member of."""
+    rows = warehouse.rows("""
+        SELECT instrument_id, array_agg(index_code ORDER BY index_code) AS indexes
+        FROM index_constituents WHERE is_active GROUP BY instrument_id
+    """)
+    return {row.instrument_id: list(row.indexes) for row in rows}
