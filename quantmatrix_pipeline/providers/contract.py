@@ -128,7 +128,10 @@ class ConstituentsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a finite source knows of an instrument that it holds."""
+    """What a finite source knows of an instrument that it holds.
+
+    `first_bar` and `last_bar` are the dates of the first and last bar held, which need not be those of the listing.
+    """
 
     symbol: str
     kind: Kind = Kind.STOCK
@@ -136,6 +139,8 @@ class Listing:
     currency: str = "USD"
     listed_on: date | None = None
     delisted_on: date | None = None
+    first_bar: date | None = None
+    last_bar: date | None = None
 
 
 class Provider(Protocol):

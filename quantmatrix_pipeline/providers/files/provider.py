@@ -1,0 +1,304 @@
+"""The files source: a folder of bars that somebody else keeps up to date."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from quantmatrix_pipeline.bars.batch import BarBatch, Basis
+from quantmatrix_pipeline.errors import (
+    ConfigurationError,
+    MalformedResponse,
+    SymbolNotFound,
+    UnsupportedRequest,
+    VendorError,
+)
+from quantmatrix_pipeline.providers import wikipedia
+from quantmatrix_pipeline.providers.contract import (
+    BarRequest,
+    Capability,
+    ConstituentsAnswer,
+    DailyAnswer,
+    Dividend,
+    Kind,
+    Listing,
+    Split,
+    UnreadableRow,
+)
+from quantmatrix_pipeline.providers.files.declaration import BarsEntry, read_declaration
+from quantmatrix_pipeline.providers.files.records import (
+    is_holdings,
+    read_dividends,
+    read_holdings,
+    read_instruments,
+    read_spells,
+    read_splits,
+    read_text,
+)
+from quantmatrix_pipeline.providers.files.tables import VENDOR, Table, read_table
+from quantmatrix_pipeline.providers.held import HeldBars, weekday
+
+PART = 512  # symbols per part of an answer: bounds what is validated and written at once
+_SATURDAY = 5
+_Action = TypeVar("_Action", Split, Dividend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """All bars that share a basis."""
+
+    basis: Basis
+    basis_date: date | None
+    held: HeldBars
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Everything the folder holds, read."""
+
+    groups: tuple[_Group, ...]
+    group_of: Mapping[str, int]
+    listings: Mapping[str, Listing]
+    broken: tuple[Table, ...]
+    unreadable: Mapping[str | None, tuple[UnreadableRow, ...]]
+    splits: Mapping[str, tuple[Split, ...]]
+    dividends: Mapping[str, tuple[Dividend, ...]]
+
+
+class FilesProvider:
+    """Serves what `source.toml` in a folder declares; see docs/files-source.md for the layout.
+
+    Each file is read once and again only when its size or modification time changes.
+
+    Parameters
+    ----------
+    folder
+        The folder that holds `source.toml`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the declaration is missing or wrong. Files that are not laid out as declared, and a folder without one
+        readable bar, raise it at the first use, before anything is handed out.
+    """
+
+    name = VENDOR
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._declaration = read_declaration(folder)
+        self._tables: dict[Path, tuple[tuple[int, int], Table]] = {}
+        self._seen: tuple[tuple[Path, int, int], ...] = ()
+        self._content: _Content | None = None
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        offered = {Capability.DAILY_BARS, Capability.LISTINGS}
+        return frozenset(offered | ({Capability.CONSTITUENTS} if self._declaration.constituents else set()))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """The indices whose members the folder names."""
+        return tuple(self._declaration.constituents)
+
+    def newest_session(self, closed: date) -> date:
+        """Return the newest date up to `closed` on which the folder has a bar; a weekend counts for crypto only.
+
+        Raises
+        ------
+        ConfigurationError
+            If all bars are later than `closed`.
+        """
+        content = self._read()
+        newest = []
+        for group in content.groups:
+            batch = group.held.batch
+            crypto = np.array([content.listings[s].kind is Kind.CRYPTO for s in batch.symbols] or [False])
+            rows = batch.session <= np.datetime64(closed, "D")
+            rows &= crypto[batch.symbol_index] | (weekday(batch.session) < _SATURDAY)
+            if rows.any():
+                newest.append(batch.session[rows].max())
+        if not newest:
+            raise ConfigurationError(
+                f"files: {self._folder} has no bar up to {closed}, the last closed session; set QM_NOW later, "
+                "or put older bars there"
+            )
+        return max(newest).item()  # type: ignore[no-any-return]
+
+    def listings(self) -> Sequence[Listing]:
+        """Return every symbol that has a bar, with the dates of its first and last one."""
+        return tuple(self._read().listings.values())
+
+    async def daily_bars(self, requests: Sequence[BarRequest], *, concurrency: int) -> AsyncIterator[DailyAnswer]:
+        """Yield parts of at most 512 symbols; files that can't be read are reported in the first one."""
+        content = self._read()
+        report = _unread_files(content)
+        for start in range(0, len(requests), PART):
+            for answer in _part(content, requests[start : start + PART]):
+                yield replace(answer, unreadable=(*report, *answer.unreadable))
+                report = ()
+
+    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
+        """Return the members of `index` on `session`.
+
+        A list with spells answers for any day. A holdings file answers with its own date. A list without dates is
+        taken to hold on the session that was asked for.
+        """
+        path = self._declaration.constituents.get(index)
+        if path is None:
+            raise UnsupportedRequest(VENDOR, f"{self._declaration.file} names no members of {index}")
+        text = read_text(path)
+        as_of = session
+        if path.name.lower().endswith((".html", ".html.gz", ".htm")):
+            members = wikipedia.parse_members(index, text)
+        elif is_holdings(text):
+            as_of, members = read_holdings(path, text)
+        else:
+            members = tuple(
+                {s.member.symbol: s.member for s in read_spells(path, text) if s.holds_on(session)}.values()
+            )
+        if not members:
+            raise MalformedResponse(VENDOR, f"{path.name} names no member of {index} on {as_of}")
+        return ConstituentsAnswer(VENDOR, index, as_of, members)
+
+    def _read(self) -> _Content:
+        files = [(entry, path) for entry in self._declaration.bars for path in entry.paths()]
+        beside = [
+            p for p in (self._declaration.splits, self._declaration.dividends, self._declaration.instruments) if p
+        ]
+        seen = tuple((p, (s := p.stat()).st_mtime_ns, s.st_size) for p in (*(p for _, p in files), *beside))
+        if self._content is None or seen != self._seen:
+            self._content = self._load([(entry, self._table(path, entry.columns)) for entry, path in files])
+            self._seen = seen
+        return self._content
+
+    def _table(self, path: Path, columns: tuple[str, ...] | None) -> Table:
+        stat = path.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if path not in self._tables or self._tables[path][0] != stamp:
+            self._tables[path] = (stamp, read_table(path, columns))
+        return self._tables[path][1]
+
+    def _load(self, tables: Sequence[tuple[BarsEntry, Table]]) -> _Content:
+        by_basis: dict[tuple[Basis, date | None], list[BarBatch]] = defaultdict(list)
+        listings: dict[str, Listing] = {}
+        unreadable: dict[str | None, list[UnreadableRow]] = defaultdict(list)
+        for entry, table in tables:
+            bars = _only(table.bars, entry.symbols)
+            if len(bars):
+                by_basis[entry.basis, entry.basis_date].append(bars)
+            for symbol in bars.symbols:
+                listings[symbol] = Listing(symbol, entry.kind, currency=entry.currency)
+            for row in table.unreadable:
+                if entry.symbols is None or row.symbol is None or row.symbol in entry.symbols:
+                    unreadable[row.symbol].append(row)
+        broken = tuple(table for _, table in tables if table.failure)
+        if not by_basis:
+            why = f": {broken[0].failure}" if broken else ""
+            raise ConfigurationError(f"files: {self._folder} holds not one readable bar ({len(tables)} files){why}")
+
+        groups = tuple(_Group(*basis, HeldBars(BarBatch.concat(batches))) for basis, batches in by_basis.items())
+        group_of: dict[str, int] = {}
+        for at, group in enumerate(groups):
+            for symbol, (first, last) in group.held.spans().items():
+                if symbol in group_of:
+                    raise ConfigurationError(
+                        f"{self._declaration.file}: {symbol} stands in files of different basis; "
+                        "name the wanted symbols of one of the entries: symbols = [...]"
+                    )
+                group_of[symbol] = at
+                listings[symbol] = replace(listings[symbol], first_bar=first, last_bar=last)
+        listings = {s: listings[s] for s in sorted(group_of)}
+        if self._declaration.instruments:
+            named = read_instruments(self._declaration.instruments, listings)
+            listings |= {s: named[s] for s in named if s in listings}
+        currencies = {s: listing.currency for s, listing in listings.items()}
+        splits = read_splits(self._declaration.splits) if self._declaration.splits else ()
+        dividends = read_dividends(self._declaration.dividends, currencies) if self._declaration.dividends else ()
+        return _Content(
+            groups=groups,
+            group_of=group_of,
+            listings=listings,
+            broken=broken,
+            unreadable={s: tuple(rows) for s, rows in unreadable.items()},
+            splits=_by_symbol(splits),
+            dividends=_by_symbol(dividends),
+        )
+
+
+def _only(bars: BarBatch, symbols: frozenset[str] | None) -> BarBatch:
+    if symbols is None:
+        return bars
+    chosen = np.array([s in symbols for s in bars.symbols] or [False])
+    kept = bars.take(chosen[bars.symbol_index])
+    place = np.cumsum(chosen, dtype=np.int32) - 1
+    return replace(kept, symbols=tuple(s for s in bars.symbols if s in symbols), symbol_index=place[kept.symbol_index])
+
+
+def _by_symbol(actions: Iterable[_Action]) -> dict[str, tuple[_Action, ...]]:
+    found: dict[str, list[_Action]] = defaultdict(list)
+    for action in actions:
+        found[action.symbol].append(action)
+    return {s: tuple(sorted(a, key=lambda one: one.ex_date)) for s, a in found.items()}
+
+
+def _unread_files(content: _Content) -> tuple[UnreadableRow, ...]:
+    """Return one row per file that can't be read, and the odd rows of files of many symbols, which name nobody."""
+    files = tuple(
+        UnreadableRow(t.file_symbol, None, "unreadable_file", str(t.failure), {"file": t.path.name})
+        for t in content.broken
+    )
+    return files + content.unreadable.get(None, ())
+
+
+def _part(content: _Content, requests: Sequence[BarRequest]) -> list[DailyAnswer]:
+    """Answer some requests: one answer per basis, the first with everything that failed."""
+    by_group: dict[tuple[int, bool], list[BarRequest]] = defaultdict(list)
+    failures: dict[str, VendorError] = {}
+    for request in requests:
+        at = content.group_of.get(request.symbol)
+        if at is None:
+            failures[request.symbol] = _missing(content, request.symbol)
+        else:
+            by_group[at, content.listings[request.symbol].kind is Kind.CRYPTO].append(request)
+    answers = []
+    for (at, crypto), wanted in by_group.items():
+        group = content.groups[at]
+        answers.append(
+            DailyAnswer(
+                vendor=VENDOR,
+                basis=group.basis,
+                basis_date=group.basis_date,
+                bars=group.held.serve(wanted, weekends=not crypto),
+                splits=tuple(s for r in wanted for s in content.splits.get(r.symbol, ())),
+                dividends=tuple(d for r in wanted for d in content.dividends.get(r.symbol, ())),
+                unreadable=tuple(_unreadable(content, wanted)),
+            )
+        )
+    if failures:
+        first = answers[0] if answers else DailyAnswer(VENDOR, Basis.RAW, None, BarBatch.empty())
+        answers[:1] = [replace(first, failures=failures)]
+    return answers
+
+
+def _unreadable(content: _Content, requests: Iterable[BarRequest]) -> Iterable[UnreadableRow]:
+    for request in requests:
+        rows = content.unreadable.get(request.symbol, ())
+        asked = set(request.sessions.tolist()) if rows else set()
+        yield from (row for row in rows if row.session is None or row.session in asked)
+
+
+def _missing(content: _Content, symbol: str) -> VendorError:
+    for table in content.broken:
+        if table.file_symbol == symbol and table.failure:
+            return MalformedResponse(VENDOR, table.path.name + " can't be read", symbol=symbol)
+    if content.broken:
+        names = ", ".join(t.path.name for t in content.broken)
+        return MalformedResponse(VENDOR, f"no readable file holds it; these can't be read: {names}", symbol=symbol)
+    return SymbolNotFound(VENDOR, "no file of the folder holds it", symbol=symbol)
