@@ -18,6 +18,9 @@ BEGIN
 END
 $$;
 
+-- Dagster keeps its own tables here where it shares this database with the warehouse.
+CREATE SCHEMA IF NOT EXISTS dagster;
+
 CREATE TABLE instruments (
     instrument_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind          text NOT NULL DEFAULT 'stock' CHECK (kind IN ('stock', 'fund', 'index', 'crypto')),

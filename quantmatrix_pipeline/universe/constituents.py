@@ -112,3 +112,10 @@ def require_plausible(answer: ConstituentsAnswer, known: int) -> None:
             answer.vendor,
             f"{answer.index} came with {count} members where at least {least} are plausible; nobody was marked as a leaver",
         )
+
+
+async def refresh_indexes(
+    warehouse: Warehouse, sources: Sequence[Provider], indexes: Sequence[str], session: date, now: datetime
+) -> list[IndexRefresh]:
+    """Refresh several indexes, one after the other."""
+    return [await refresh_index(warehouse, sources, index, session, now) for index in indexes]

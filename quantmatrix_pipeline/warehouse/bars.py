@@ -87,6 +87,28 @@ def read_daily(
     )
 
 
+def read_neighbourhood(
+    transaction: ArrowTransaction,
+    instrument_ids: npt.NDArray[np.int32],
+    first: npt.NDArray[np.datetime64],
+    *,
+    before: int,
+) -> pa.Table:
+    """Return, per instrument, the stored bars from its `first` on and the `before` bars that precede it, sorted."""
+    pairs = ", ".join(f"({int(i)}, DATE '{day}')" for i, day in zip(instrument_ids, first, strict=True))
+    columns = ", ".join(("instrument_id", "session", *CONTENT))
+    return transaction.query(f"""
+        WITH wanted (id, first) AS (VALUES {pairs or "(0, DATE '9999-12-31')"})
+        SELECT found.* FROM wanted CROSS JOIN LATERAL (
+            SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session >= first
+            UNION ALL
+            (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session < first
+             ORDER BY session DESC LIMIT {int(before)})
+        ) AS found
+        ORDER BY instrument_id, session
+    """)
+
+
 def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
     """One sortable number per (instrument, session); a session's day number is far below 2**31."""
     return (instrument.astype(np.int64) << 32) + session.astype("datetime64[D]").astype(np.int64)

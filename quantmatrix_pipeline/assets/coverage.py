@@ -1,0 +1,58 @@
+"""Assets of the coverage: the report of how fresh the tracked set is."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.freshness import NIGHTLY
+from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
+from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.coverage.report import coverage_as_of, save
+from quantmatrix_pipeline.resources.cache import COVERAGE
+from quantmatrix_pipeline.resources.platform import Platform
+
+COLUMNS = column_schema(
+    [
+        ("session", "date", "as of which session"),
+        ("status", "text", "ok or degraded"),
+        ("tracked_count", "integer", "tracked instruments, delisted ones among them"),
+        ("expected", "integer", "those that should have a bar"),
+        ("fresh", "integer", "those whose newest bar is the session's"),
+        ("report", "jsonb", "buckets, stale symbols, reasons, the job to press"),
+    ]
+)
+
+
+def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
+    """Return the coverage's assets over the given sessions."""
+
+    @asset(
+        deps=["indicator_history"],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name="coverage",
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        freshness_policy=NIGHTLY,
+        metadata={"dagster/table_name": "coverage_snapshots", "dagster/column_schema": COLUMNS},
+    )
+    def coverage_report(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """How many instruments are fresh as of the session, which are not, and the job that mends it."""
+        _, session = sessions_of(context)
+        report = coverage_as_of(
+            platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target
+        )
+        save(platform.warehouse, report, clock.now())
+        platform.cache.publish({COVERAGE: report.as_json()})
+        return MaterializeResult(
+            metadata={
+                "headline": report.headline(),
+                "share_fresh": round(report.share, 4),
+                "buckets": table({"age": age, "instruments": n} for age, n in report.buckets.items()),
+                "stale": table({"age": age, "symbol": s} for age, symbols in report.stale.items() for s in symbols),
+            }
+        )
+
+    return [coverage_report]

@@ -1,0 +1,93 @@
+"""Assets of the indicators: the latest snapshot per instrument, and the immutable history."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, TableSchema, asset
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.freshness import NIGHTLY
+from quantmatrix_pipeline.assets.metadata import OWNER, column_schema
+from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.indicators.catalogue import CATALOGUE
+from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
+from quantmatrix_pipeline.snapshots.rows import SQL_TYPES
+
+GROUP = "indicators"
+
+
+def columns(*keys: tuple[str, str, str]) -> TableSchema:
+    """Return the given key columns followed by the catalogue's."""
+    described = [(c.name, SQL_TYPES[c.kind], f"{i.formula} ({i.unit})") for i in CATALOGUE for c in i.columns]
+    return column_schema([*keys, *described])
+
+
+def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
+    """Return the indicators' assets over the given sessions."""
+
+    @asset(
+        deps=["daily_bars"],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        freshness_policy=NIGHTLY,
+        metadata={
+            "dagster/table_name": "market_analysis_cache",
+            "dagster/column_schema": columns(
+                ("instrument_id", "integer", "the instrument"),
+                ("session", "date", "session of its newest bar"),
+                ("expiry_timestamp", "timestamptz", "the next close plus grace"),
+            ),
+        },
+    )
+    def indicator_snapshots(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """The newest indicator row of every instrument as of the session, computed from stored bars alone."""
+        _, session = sessions_of(context)
+        done = update_snapshots(
+            platform.warehouse, platform.calendar, session, grace=platform.grace, now=clock.now()
+        )
+        return MaterializeResult(
+            metadata={
+                "dagster/row_count": done.instruments,
+                "changed": done.changed,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+
+    @asset(
+        deps=[indicator_snapshots],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        freshness_policy=NIGHTLY,
+        metadata={
+            "dagster/table_name": "market_analysis_history",
+            "dagster/column_schema": columns(
+                ("instrument_id", "integer", "the instrument"),
+                ("session", "date", "the session computed"),
+                ("revision", "smallint", "1, or one more for each restatement"),
+                ("as_of", "timestamptz", "when it was recorded"),
+            ),
+        },
+    )
+    def indicator_history(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """One row per instrument and session, never changed; a range of sessions is computed and written in one pass."""
+        first, last = sessions_of(context)
+        done = record_history(platform.warehouse, first, last, now=clock.now())
+        return MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": done.counts.recorded,
+                "recorded": done.counts.recorded,
+                "restated": done.counts.restated,
+                "unchanged": done.counts.unchanged,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+
+    return [indicator_snapshots, indicator_history]

@@ -1,0 +1,27 @@
+"""How results become metadata in the Dagster UI: what an operator asks first, never a line per symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema
+
+OWNER = "team:market-data"
+SHOWN_ROWS = 20
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue:
+    """A small table of plain values; the first rows only."""
+    records = [TableRecord({k: _plain(v) for k, v in row.items()}) for row in list(rows)[:SHOWN_ROWS]]
+    names = list(records[0].data) if records else ["none"]
+    return MetadataValue.table(records, schema=TableSchema([TableColumn(name) for name in names]))
+
+
+def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:
+    """Return (name, type, description) triples as a Dagster column schema."""
+    return TableSchema([TableColumn(name, kind, description) for name, kind, description in columns])
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

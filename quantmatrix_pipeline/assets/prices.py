@@ -1,0 +1,91 @@
+"""Assets of the prices: daily bars of the tracked set."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.freshness import NIGHTLY
+from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
+from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.ingest.daily import ingest_daily
+from quantmatrix_pipeline.resources.platform import Platform
+
+GROUP = "prices"
+
+COLUMNS = column_schema(
+    [
+        ("instrument_id", "integer", "the instrument"),
+        ("interval", "text", "1d"),
+        ("session", "date", "the exchange session"),
+        ("open", "double", "in the instrument's currency, as traded where the source gives that"),
+        ("high", "double", ""),
+        ("low", "double", ""),
+        ("close", "double", ""),
+        ("volume", "double", "shares"),
+        ("quality_score", "double", "1.0 less what the soft rules take; below 0.5 the bar is used for nothing"),
+        ("validated", "boolean", "score of 0.85 or more"),
+        ("gap_detected", "boolean", "open over 10 % off the previous close, no known split explains it"),
+        ("volume_anomaly", "boolean", "over 10 times or under a tenth of the median of the 60 bars before"),
+        ("source_id", "smallint", "vendor, basis and basis date"),
+        ("version", "smallint", "1, or one more than its newest predecessor in price_data_revisions"),
+        ("as_of", "timestamptz", "when this version was learned"),
+    ]
+)
+
+
+def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
+    """Return the prices' assets over the given sessions."""
+
+    @asset(
+        deps=["tracked_universe"],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        freshness_policy=NIGHTLY,
+        metadata={"dagster/table_name": "price_data", "dagster/column_schema": COLUMNS},
+    )
+    def daily_bars(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """Daily bars of the tracked set: exactly the missing sessions are fetched, proven sound and written once."""
+        first, last = sessions_of(context)
+        done = ingest_daily(
+            platform.warehouse,
+            platform.source,
+            platform.calendar,
+            first,
+            last,
+            depth=platform.settings.history_sessions,
+            now=clock.now(),
+            concurrency=platform.settings.fetch_concurrency,
+            lock_wait_seconds=platform.settings.lock_wait_seconds,
+            only=only_symbols(context),
+        )
+        return MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": done.inserted,
+                "vendor": f"{done.vendor} ({platform.selection.reason})",
+                "asked": f"{done.asked_symbols} symbols, {done.asked_sessions} sessions, {done.first}..{done.last}",
+                "inserted": done.inserted,
+                "revised": done.revised,
+                "unchanged": done.unchanged,
+                "rejected": done.rejected,
+                "flagged": done.flagged,
+                "rescored": done.rescored,
+                "splits": done.splits,
+                "failed_symbols": len(done.failures),
+                "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
+                "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
+                "seconds": round(done.seconds, 3),
+            }
+        )
+
+    return [daily_bars]
+
+
+def only_symbols(context: AssetExecutionContext) -> list[str] | None:
+    """Return the symbols to which a run was restricted by its tag `quantmatrix/symbols`, None for all."""
+    tagged = context.run.tags.get("quantmatrix/symbols")
+    return tagged.split(",") if tagged else None

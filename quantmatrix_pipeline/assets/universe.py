@@ -1,0 +1,95 @@
+"""Assets of the universe: who is in the indexes, and what is tracked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
+from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.resources.cache import DAY, TRACKED_ALL, TRACKED_NEW, constituents_key
+from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.universe.constituents import INDEXES, refresh_indexes
+from quantmatrix_pipeline.universe.tracking import update_tracked
+
+GROUP = "universe"
+
+CONSTITUENT_COLUMNS = column_schema(
+    [
+        ("index_code", "text", "SP500, NASDAQ100, DOW30 or R2000"),
+        ("instrument_id", "integer", "the member"),
+        ("first_seen", "date", "session on which this spell began"),
+        ("last_seen", "date", "newest session on which it was seen as a member"),
+        ("is_active", "boolean", "whether the spell lasts"),
+        ("became_inactive_at", "date", "session on which it was seen to have left"),
+    ]
+)
+TRACKED_COLUMNS = column_schema(
+    [
+        ("instrument_id", "integer", "the tracked instrument"),
+        ("active", "boolean", "whether it is tracked now"),
+        ("tier", "text", "T0, T1 or T2"),
+        ("first_tracked", "date", "session on which it came in"),
+        ("reasons", "text[]", "index:..., watch_list, benchmark, source"),
+    ]
+)
+
+
+def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
+    """Return the universe's assets over the given sessions."""
+
+    @asset(
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        metadata={"dagster/table_name": "index_constituents", "dagster/column_schema": CONSTITUENT_COLUMNS},
+    )
+    def index_constituents(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """Members of SP500, NASDAQ100, DOW30 and R2000 as spells; a leaver is marked with its date, never deleted."""
+        _, session = sessions_of(context)
+        done = asyncio.run(refresh_indexes(platform.warehouse, platform.member_sources, INDEXES, session, clock.now()))
+        platform.cache.publish({constituents_key(r.index): r.as_row() for r in done if r.provider_used})
+        return MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": sum(r.fetched for r in done),
+                "indexes": table(r.as_row() for r in done),
+                "fallback_used": any(r.fallback_used for r in done),
+            }
+        )
+
+    @asset(
+        deps=[index_constituents],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        metadata={"dagster/table_name": "symbol_universe", "dagster/column_schema": TRACKED_COLUMNS},
+    )
+    def tracked_universe(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """What the platform follows: index members, the watch list and the benchmark; all, and new since last night."""
+        _, session = sessions_of(context)
+        tracked = update_tracked(
+            platform.warehouse,
+            session,
+            benchmark=platform.settings.benchmark_symbol,
+            listings=platform.source.listings(),
+        )
+        platform.cache.publish({TRACKED_ALL: tracked.all})
+        platform.cache.publish({TRACKED_NEW: tracked.new}, expire_seconds=DAY)
+        return MaterializeResult(
+            metadata={
+                "dagster/row_count": len(tracked.all),
+                "new": len(tracked.new),
+                "new_symbols": ", ".join(tracked.new[:50]) or "none",
+                "by_reason": table({"reason": r, "instruments": n} for r, n in sorted(tracked.by_reason.items())),
+            }
+        )
+
+    return [index_constituents, tracked_universe]

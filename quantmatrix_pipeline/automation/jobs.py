@@ -1,0 +1,54 @@
+"""The jobs: what a person presses, a schedule starts or a sensor launches."""
+
+from __future__ import annotations
+
+from dagster import AssetSelection, PartitionsDefinition, define_asset_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+RESTORE = "restore_daily_coverage"
+BACKFILL_STALE = "backfill_stale_daily"
+REFRESH_CONSTITUENTS = "refresh_constituents"
+RECOMPUTE = "recompute_indicators"
+RECORD = "record_history"
+REFRESH_COVERAGE = "refresh_coverage"
+
+# What runs twice at once does nothing twice, but the second would only wait for the first's locks.
+_ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
+_LIMITS = {"dagster/max_runtime": "7200"}
+
+
+def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefinition]:
+    """Return the jobs over the given sessions; each takes a session or a range of sessions and is safe to run twice."""
+
+    def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
+        return define_asset_job(
+            name,
+            selection=AssetSelection.assets(*assets),
+            partitions_def=partitions,
+            description=description,
+            tags=_ONE_AT_A_TIME | _LIMITS,
+        )
+
+    computed = ("indicator_snapshots", "indicator_history", "coverage_report")
+    return [
+        job(
+            RESTORE,
+            "The guided nightly chain: members, tracked set, missing bars, indicators, history, coverage.",
+            "index_constituents",
+            "tracked_universe",
+            "daily_bars",
+            *computed,
+        ),
+        job(
+            BACKFILL_STALE,
+            "Fetch the bars of what is not fresh (or of the symbols in the tag quantmatrix/symbols), then recompute.",
+            "daily_bars",
+            *computed,
+        ),
+        job(REFRESH_CONSTITUENTS, "Read the indexes' members again and bring the tracked set up to date.",
+            "index_constituents", "tracked_universe"),  # fmt: skip
+        job(RECOMPUTE, "Compute snapshots and history again from stored bars; no network.", *computed),
+        job(RECORD, "Record the history of a session or a range again; only what differs is written.",
+            "indicator_history"),  # fmt: skip
+        job(REFRESH_COVERAGE, "Work out the coverage again.", "coverage_report"),
+    ]

@@ -1,0 +1,40 @@
+"""Checks of the coverage: the promises made to users."""
+
+from __future__ import annotations
+
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, asset_check
+
+from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.checks.context import session_of
+from quantmatrix_pipeline.coverage.report import NONE, STALE, coverage_as_of
+from quantmatrix_pipeline.resources.platform import Platform
+
+
+def build() -> list[AssetChecksDefinition]:
+    """Return the checks of `coverage_report`."""
+
+    @asset_check(asset="coverage_report")
+    def coverage_at_target(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
+        """At least the promised share of the expected instruments has the session's bar (QM_COVERAGE_TARGET)."""
+        settings = platform.settings
+        report = coverage_as_of(
+            platform.warehouse, platform.calendar, session_of(context, platform), target=settings.coverage_target
+        )
+        return AssetCheckResult(
+            passed=report.share >= report.target,
+            metadata={"share": round(report.share, 4), "target": report.target, "without_any_bar": report.buckets[NONE]},
+        )
+
+    @asset_check(asset="coverage_report")
+    def nothing_over_48h(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
+        """No expected instrument's newest bar is two or more sessions old."""
+        settings = platform.settings
+        report = coverage_as_of(
+            platform.warehouse, platform.calendar, session_of(context, platform), target=settings.coverage_target
+        )
+        return AssetCheckResult(
+            passed=not report.buckets[STALE],
+            metadata={"over_48h": report.buckets[STALE], "symbols": table({"symbol": s} for s in report.stale[STALE])},
+        )
+
+    return [coverage_at_target, nothing_over_48h]

@@ -1,0 +1,22 @@
+"""Checks of the indicators: what is served now is what was recorded."""
+
+from __future__ import annotations
+
+from dagster import AssetCheckResult, AssetChecksDefinition, asset_check
+
+from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.snapshots.rows import COLUMN_NAMES
+from quantmatrix_pipeline.warehouse import audit
+
+
+def build() -> list[AssetChecksDefinition]:
+    """Return the checks of `indicator_history`."""
+
+    @asset_check(asset="indicator_history")
+    def snapshot_equals_history(platform: Platform) -> AssetCheckResult:
+        """Each snapshot is, number for number, the newest revision of its session's history row."""
+        unlike = audit.snapshots_unlike_history(platform.warehouse, COLUMN_NAMES)
+        return AssetCheckResult(passed=not unlike, metadata={"unlike": len(unlike), "first": table(unlike)})
+
+    return [snapshot_equals_history]

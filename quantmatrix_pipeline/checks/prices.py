@@ -1,0 +1,53 @@
+"""Checks of the prices: the rules hold in the warehouse, lives have no holes, tonight is no smaller than last night."""
+
+from __future__ import annotations
+
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, asset_check
+
+from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.checks.context import session_of
+from quantmatrix_pipeline.coverage.holes import holes
+from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.warehouse import audit
+
+LEAST_OF_YESTERDAY = 0.9
+
+
+def build() -> list[AssetChecksDefinition]:
+    """Return the checks of `daily_bars`."""
+
+    @asset_check(asset="daily_bars", blocking=True)
+    def bars_obey_the_rules(platform: Platform) -> AssetCheckResult:
+        """No stored bar breaks a hard rule. Blocks the indicators: a wrong number is worse than a missing one."""
+        broken = audit.broken_bars(platform.warehouse)
+        return AssetCheckResult(passed=not broken, metadata={"broken": len(broken), "first": table(broken)})
+
+    @asset_check(asset="daily_bars")
+    def no_session_missing_inside_a_life(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
+        """Between its first and its last bar no instrument lacks a session."""
+        found = holes(platform.warehouse, platform.calendar, session_of(context, platform))
+        return AssetCheckResult(
+            passed=not found,
+            severity=AssetCheckSeverity.WARN,
+            metadata={
+                "instruments": len(found),
+                "sessions": sum(h.missing for h in found),
+                "worst": table(
+                    {"symbol": h.symbol, "missing": h.missing, "first": h.first, "last": h.last} for h in found
+                ),
+            },
+        )
+
+    @asset_check(asset="daily_bars")
+    def row_count_against_yesterday(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
+        """The session has at least 90 % of the bars of the session before."""
+        session = session_of(context, platform)
+        today = audit.bars_of_session(platform.warehouse, session)
+        before = audit.bars_of_session(platform.warehouse, platform.calendar.previous(session))
+        return AssetCheckResult(
+            passed=today >= LEAST_OF_YESTERDAY * before and (today > 0 or before == 0),
+            severity=AssetCheckSeverity.WARN,
+            metadata={"session": str(session), "bars": today, "bars_before": before},
+        )
+
+    return [bars_obey_the_rules, no_session_missing_inside_a_life, row_count_against_yesterday]

@@ -1,0 +1,103 @@
+"""Bring the daily bars of the tracked set up to date: plan, fetch, prove, write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+
+import numpy as np
+
+from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.errors import SymbolNotFound, VendorError, VendorUnavailable
+from quantmatrix_pipeline.ingest.load import note_silence, store_answer
+from quantmatrix_pipeline.ingest.plan import plan_daily
+from quantmatrix_pipeline.ingest.report import IngestReport
+from quantmatrix_pipeline.providers.contract import BarRequest, Provider
+from quantmatrix_pipeline.warehouse import universe
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.universe import Tracked
+
+
+def ingest_daily(
+    warehouse: Warehouse,
+    provider: Provider,
+    calendar: TradingCalendar,
+    first: date,
+    last: date,
+    *,
+    depth: int,
+    now: datetime,
+    concurrency: int = 8,
+    lock_wait_seconds: float = 600,
+    only: Sequence[str] | None = None,
+    progress: Callable[[IngestReport], None] = lambda report: None,
+) -> IngestReport:
+    """Fetch what is missing of the sessions that the run needs, and store it.
+
+    Parameters
+    ----------
+    first, last
+        The sessions of the run, both inclusive. Bars are wanted from `depth` - 1 sessions before `first` to `last`.
+    depth
+        How many sessions deep a first fetch goes, counted at `first`.
+    now
+        When these bars are learned; stands as `as_of` beside each of them.
+    only
+        Symbols to restrict the run to; None for the whole tracked set.
+
+    Raises
+    ------
+    VendorUnavailable
+        Nothing that was asked for could be served, for other reasons than unknown symbols.
+    ChainBusy
+        Another run is bringing the same bars up to date and does not finish.
+    """
+    started = time.perf_counter()
+    start = _window_start(calendar, first, depth)
+    report = IngestReport(provider.name, start, last)
+    with warehouse.exclusive("bars_1d", lock_wait_seconds):
+        wanted = [t for t in universe.tracked(warehouse) if only is None or t.symbol in set(only)]
+        requests = plan_daily(warehouse, provider.name, calendar, wanted, start, last)
+        report.asked_symbols = len(requests)
+        report.asked_sessions = sum(len(request.sessions) for request in requests)
+        if requests:
+            instruments = {t.symbol: t for t in wanted}
+            asyncio.run(
+                _fetch(warehouse, provider, calendar, instruments, requests, report, now, concurrency, progress)
+            )
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+async def _fetch(
+    warehouse: Warehouse,
+    provider: Provider,
+    calendar: TradingCalendar,
+    instruments: dict[str, Tracked],
+    requests: Sequence[BarRequest],
+    report: IngestReport,
+    now: datetime,
+    concurrency: int,
+    progress: Callable[[IngestReport], None],
+) -> None:
+    by_symbol = {request.symbol: request for request in requests}
+    failures: dict[str, VendorError] = {}
+    silent = set(by_symbol)  # asked for and never mentioned: the source has nothing there
+    async for answer in provider.daily_bars(requests, concurrency=concurrency):
+        # In a thread, so that the next part arrives while this one is written.
+        await asyncio.to_thread(store_answer, warehouse, calendar, instruments, by_symbol, answer, report, now)
+        failures.update(answer.failures)
+        silent.difference_update(answer.bars.symbols, answer.failures)
+        progress(report)
+    note_silence(warehouse, provider.name, [(instruments[s].instrument_id, by_symbol[s]) for s in sorted(silent)], now)
+    grave = [e for e in failures.values() if not isinstance(e, SymbolNotFound)]
+    if grave and len(failures) == len(requests) and not report.fetched:
+        raise VendorUnavailable(provider.name, f"served none of {len(requests)} symbols; the first: {grave[0]}")
+
+
+def _window_start(calendar: TradingCalendar, first: date, depth: int) -> date:
+    """Return the session `depth` - 1 before `first`, or the calendar's first where it does not reach back that far."""
+    place = int(calendar.index_of(np.array([calendar.require_session(first)], "datetime64[D]"))[0])
+    return calendar.sessions[max(0, place - depth + 1)].item()  # type: ignore[no-any-return]

@@ -1,0 +1,31 @@
+"""Dagster's own storage in the database that settings name, so that dagster.yaml holds no address and no password."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+
+from quantmatrix_pipeline.settings import load
+from quantmatrix_pipeline.warehouse.locate import locate, upgrade
+
+
+class WarehouseStorage(DagsterPostgresStorage):
+    """`DagsterPostgresStorage` beside the warehouse; the embedded server is started if it is the one."""
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> WarehouseStorage:
+        settings = load()
+        if settings.database_url is not None:
+            upgrade(settings)  # makes the schema that Dagster's tables go to
+        # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which dagster-postgres does not speak.
+        url = locate(settings).dagster.replace("postgresql://", "postgresql+psycopg2://", 1)
+        return cls(postgres_url=url, should_autocreate_tables=True, inst_data=inst_data)

@@ -1,0 +1,63 @@
+"""What assets, checks, schedules and sensors are handed: settings, the warehouse, the source, the calendar, the cache."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from functools import cached_property
+
+from dagster import ConfigurableResource
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
+from quantmatrix_pipeline.providers.select import Selection, constituents_sources, select
+from quantmatrix_pipeline.providers.contract import Provider
+from quantmatrix_pipeline.resources.cache import Cache
+from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.locate import open_writer
+
+
+class Platform(ConfigurableResource):  # type: ignore[type-arg]
+    """Everything a step needs, built from the environment when it is first asked for, anew in each run."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load()
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        return open_writer(self.settings)
+
+    @cached_property
+    def calendar(self) -> TradingCalendar:
+        return trading_calendar(self.settings.calendar)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The source of bars and why it was chosen."""
+        return select(self.settings)
+
+    @property
+    def source(self) -> Provider:
+        return self.selection.provider
+
+    @cached_property
+    def member_sources(self) -> list[Provider]:
+        """Who is asked for index members, in order."""
+        return list(constituents_sources(self.settings, self.source))
+
+    @cached_property
+    def cache(self) -> Cache:
+        return Cache(self.settings.redis_url)
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(minutes=self.settings.close_grace_minutes)
+
+    def newest_session(self) -> date:
+        """Return the newest session that has closed (plus grace) and that the source can serve."""
+        return self.source.newest_session(self.calendar.newest_closed(clock.now(), self.grace))
+
+    def teardown_after_execution(self, context: object) -> None:
+        if "warehouse" in self.__dict__:
+            self.warehouse.close()

@@ -1,0 +1,42 @@
+"""Read stored bars as a panel: from each instrument's first bar on, in one share unit, the unusable left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from quantmatrix_pipeline.bars.stored import split_table, stored_units
+from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline.warehouse import bars as tables
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+# A bar scored below this is excluded from every number; between this and 0.85 it is flagged, and used.
+USABLE_QUALITY = 0.5
+
+
+def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] | None = None) -> Panel:
+    """Return the usable daily bars of sessions up to `last`, inclusive, as the indicators take them.
+
+    Whatever the route (a nightly run, a range, a re-run), recursions start at the first stored bar, so all of them are
+    read. Prices are forward-adjusted: a split after `last` plays no part, and a later one changes nothing before it.
+    """
+    with warehouse.arrow() as transaction:
+        bars = tables.read_daily(
+            transaction,
+            instrument_ids=instrument_ids,
+            last=last,
+            min_quality=USABLE_QUALITY,
+            columns=("instrument_id", "session", *tables.PRICES, "source_id"),
+        )
+        splits = split_table(tables.read_splits(transaction, last))
+    instrument = bars["instrument_id"].to_numpy()
+    session = bars["session"].to_numpy().astype("datetime64[D]")
+    quoted = stored_units(splits, instrument, session, bars["source_id"].to_numpy(), tables.sources(warehouse))
+    prices = {name: bars[name].to_numpy() * quoted for name in ("open", "high", "low", "close")}
+    return Panel.from_rows(
+        instrument,
+        session,
+        **prices,
+        volume=bars["volume"].to_numpy() / quoted,
+        unit=splits.unit(instrument, session),
+    )

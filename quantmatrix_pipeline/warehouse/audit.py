@@ -1,0 +1,113 @@
+"""Questions whose answers prove that what is stored holds together. They read; they mend nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+
+def broken_bars(warehouse: Warehouse, limit: int = 20) -> list[dict[str, Any]]:
+    """Return stored daily bars that break a hard rule; there should be none."""
+    rows = warehouse.rows(
+        """
+        SELECT s.symbol, p.session, p.open, p.high, p.low, p.close, p.volume
+        FROM price_data_1d p
+        LEFT JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
+        WHERE NOT (high >= greatest(open, close) AND low <= least(open, close) AND low > 0 AND volume >= 0
+                   AND high < 'infinity' AND volume < 'infinity')
+        ORDER BY s.symbol, p.session
+        LIMIT :limit
+        """,
+        limit=limit,
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The span of an instrument's stored daily bars."""
+
+    instrument_id: int
+    symbol: str
+    first: date
+    last: date
+    bars: int
+
+
+def lives(warehouse: Warehouse, last: date) -> list[Life]:
+    """Return the span and number of each tracked instrument's daily bars up to `last`, inclusive."""
+    rows = warehouse.rows(
+        """
+        SELECT p.instrument_id, s.symbol, min(p.session) AS first, max(p.session) AS last, count(*) AS bars
+        FROM price_data_1d p
+        JOIN symbol_universe u ON u.instrument_id = p.instrument_id AND u.active
+        JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
+        WHERE p.session <= :last
+        GROUP BY p.instrument_id, s.symbol
+        ORDER BY s.symbol
+        """,
+        last=last,
+    )
+    return [Life(*row) for row in rows]
+
+
+def bars_of_session(warehouse: Warehouse, session: date) -> int:
+    """Count the daily bars of one session."""
+    return int(warehouse.scalar("SELECT count(*) FROM price_data_1d WHERE session = :session", session=session))
+
+
+def snapshots_unlike_history(warehouse: Warehouse, columns: Sequence[str], limit: int = 20) -> list[dict[str, Any]]:
+    """Return snapshots whose newest history revision of the same session is missing or has other numbers."""
+    same = ", ".join(f"c.{name}" for name in ("close", *columns))
+    recorded = same.replace("c.", "h.")
+    rows = warehouse.rows(
+        f"""
+        SELECT s.symbol, c.session, h.revision
+        FROM market_analysis_cache c
+        JOIN instrument_symbols s ON s.instrument_id = c.instrument_id AND s.valid_to IS NULL
+        LEFT JOIN LATERAL (
+            SELECT * FROM market_analysis_history h
+            WHERE h.session = c.session AND h.instrument_id = c.instrument_id AND h.analysis_type = c.analysis_type
+            ORDER BY h.revision DESC LIMIT 1
+        ) h ON true
+        WHERE EXISTS (SELECT FROM market_analysis_history x WHERE x.session = c.session)
+          AND (h.revision IS NULL OR ({same}) IS DISTINCT FROM ({recorded}))
+        ORDER BY s.symbol
+        LIMIT :limit
+        """,
+        limit=limit,
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def totals(warehouse: Warehouse) -> dict[str, Any]:
+    """Return the counts of `/api/v1/status`: symbols, bars, validated and flagged ones, the newest session."""
+    row = warehouse.rows("""
+        SELECT (SELECT count(*) FROM symbol_universe WHERE active) AS symbols, count(*) AS records,
+               count(*) FILTER (WHERE validated) AS validated, count(*) FILTER (WHERE gap_detected) AS gaps_flagged,
+               max(session) AS latest_date
+        FROM price_data
+    """)[0]
+    return dict(row._mapping)
+
+
+def rejected(warehouse: Warehouse) -> int:
+    """Count the rows of the validation log."""
+    return int(warehouse.scalar("SELECT count(*) FROM validation_log"))
+
+
+def row_counts(warehouse: Warehouse) -> dict[str, int]:
+    """Return the number of rows of each table that holds facts."""
+    tables = (
+        "instruments", "index_constituents", "symbol_universe", "price_data", "price_data_revisions",
+        "corporate_actions", "validation_log", "market_analysis_cache", "market_analysis_history", "coverage_snapshots",
+    )  # fmt: skip
+    union = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM {name}" for name in tables)
+    return {row.name: row.n for row in warehouse.rows(union)}
+
+
