@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -25,50 +24,18 @@ from quantmatrix_pipeline.providers.contract import (
     Capability,
     ConstituentsAnswer,
     DailyAnswer,
-    Dividend,
     Kind,
     Listing,
-    Split,
     UnreadableRow,
 )
-from quantmatrix_pipeline.providers.files.declaration import BarsEntry, read_declaration
-from quantmatrix_pipeline.providers.files.records import (
-    is_holdings,
-    read_dividends,
-    read_holdings,
-    read_instruments,
-    read_spells,
-    read_splits,
-    read_text,
-)
+from quantmatrix_pipeline.providers.files.content import Content, gather
+from quantmatrix_pipeline.providers.files.declaration import read_declaration
+from quantmatrix_pipeline.providers.files.records import is_holdings, read_holdings, read_spells, read_text
 from quantmatrix_pipeline.providers.files.tables import VENDOR, Table, read_table
-from quantmatrix_pipeline.providers.held import HeldBars, weekday
+from quantmatrix_pipeline.providers.held import weekday
 
 PART = 512  # symbols per part of an answer: bounds what is validated and written at once
 _SATURDAY = 5
-_Action = TypeVar("_Action", Split, Dividend)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """All bars that share a basis."""
-
-    basis: Basis
-    basis_date: date | None
-    held: HeldBars
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """Everything the folder holds, read."""
-
-    groups: tuple[_Group, ...]
-    group_of: Mapping[str, int]
-    listings: Mapping[str, Listing]
-    broken: tuple[Table, ...]
-    unreadable: Mapping[str | None, tuple[UnreadableRow, ...]]
-    splits: Mapping[str, tuple[Split, ...]]
-    dividends: Mapping[str, tuple[Dividend, ...]]
 
 
 class FilesProvider:
@@ -95,7 +62,7 @@ class FilesProvider:
         self._declaration = read_declaration(folder)
         self._tables: dict[Path, tuple[tuple[int, int], Table]] = {}
         self._seen: tuple[tuple[Path, int, int], ...] = ()
-        self._content: _Content | None = None
+        self._content: Content | None = None
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -167,14 +134,14 @@ class FilesProvider:
             raise MalformedResponse(VENDOR, f"{path.name} names no member of {index} on {as_of}")
         return ConstituentsAnswer(VENDOR, index, as_of, members)
 
-    def _read(self) -> _Content:
+    def _read(self) -> Content:
         files = [(entry, path) for entry in self._declaration.bars for path in entry.paths()]
         beside = [
             p for p in (self._declaration.splits, self._declaration.dividends, self._declaration.instruments) if p
         ]
         seen = tuple((p, (s := p.stat()).st_mtime_ns, s.st_size) for p in (*(p for _, p in files), *beside))
         if self._content is None or seen != self._seen:
-            self._content = self._load([(entry, self._table(path, entry.columns)) for entry, path in files])
+            self._content = gather(self._declaration, [(e, self._table(path, e.columns)) for e, path in files])
             self._seen = seen
         return self._content
 
@@ -185,70 +152,8 @@ class FilesProvider:
             self._tables[path] = (stamp, read_table(path, columns))
         return self._tables[path][1]
 
-    def _load(self, tables: Sequence[tuple[BarsEntry, Table]]) -> _Content:
-        by_basis: dict[tuple[Basis, date | None], list[BarBatch]] = defaultdict(list)
-        listings: dict[str, Listing] = {}
-        unreadable: dict[str | None, list[UnreadableRow]] = defaultdict(list)
-        for entry, table in tables:
-            bars = _only(table.bars, entry.symbols)
-            if len(bars):
-                by_basis[entry.basis, entry.basis_date].append(bars)
-            for symbol in bars.symbols:
-                listings[symbol] = Listing(symbol, entry.kind, currency=entry.currency)
-            for row in table.unreadable:
-                if entry.symbols is None or row.symbol is None or row.symbol in entry.symbols:
-                    unreadable[row.symbol].append(row)
-        broken = tuple(table for _, table in tables if table.failure)
-        if not by_basis:
-            why = f": {broken[0].failure}" if broken else ""
-            raise ConfigurationError(f"files: {self._folder} holds not one readable bar ({len(tables)} files){why}")
 
-        groups = tuple(_Group(*basis, HeldBars(BarBatch.concat(batches))) for basis, batches in by_basis.items())
-        group_of: dict[str, int] = {}
-        for at, group in enumerate(groups):
-            for symbol, (first, last) in group.held.spans().items():
-                if symbol in group_of:
-                    raise ConfigurationError(
-                        f"{self._declaration.file}: {symbol} stands in files of different basis; "
-                        "name the wanted symbols of one of the entries: symbols = [...]"
-                    )
-                group_of[symbol] = at
-                listings[symbol] = replace(listings[symbol], first_bar=first, last_bar=last)
-        listings = {s: listings[s] for s in sorted(group_of)}
-        if self._declaration.instruments:
-            named = read_instruments(self._declaration.instruments, listings)
-            listings |= {s: named[s] for s in named if s in listings}
-        currencies = {s: listing.currency for s, listing in listings.items()}
-        splits = read_splits(self._declaration.splits) if self._declaration.splits else ()
-        dividends = read_dividends(self._declaration.dividends, currencies) if self._declaration.dividends else ()
-        return _Content(
-            groups=groups,
-            group_of=group_of,
-            listings=listings,
-            broken=broken,
-            unreadable={s: tuple(rows) for s, rows in unreadable.items()},
-            splits=_by_symbol(splits),
-            dividends=_by_symbol(dividends),
-        )
-
-
-def _only(bars: BarBatch, symbols: frozenset[str] | None) -> BarBatch:
-    if symbols is None:
-        return bars
-    chosen = np.array([s in symbols for s in bars.symbols] or [False])
-    kept = bars.take(chosen[bars.symbol_index])
-    place = np.cumsum(chosen, dtype=np.int32) - 1
-    return replace(kept, symbols=tuple(s for s in bars.symbols if s in symbols), symbol_index=place[kept.symbol_index])
-
-
-def _by_symbol(actions: Iterable[_Action]) -> dict[str, tuple[_Action, ...]]:
-    found: dict[str, list[_Action]] = defaultdict(list)
-    for action in actions:
-        found[action.symbol].append(action)
-    return {s: tuple(sorted(a, key=lambda one: one.ex_date)) for s, a in found.items()}
-
-
-def _unread_files(content: _Content) -> tuple[UnreadableRow, ...]:
+def _unread_files(content: Content) -> tuple[UnreadableRow, ...]:
     """Return one row per file that can't be read, and the odd rows of files of many symbols, which name nobody."""
     files = tuple(
         UnreadableRow(t.file_symbol, None, "unreadable_file", str(t.failure), {"file": t.path.name})
@@ -257,7 +162,7 @@ def _unread_files(content: _Content) -> tuple[UnreadableRow, ...]:
     return files + content.unreadable.get(None, ())
 
 
-def _part(content: _Content, requests: Sequence[BarRequest]) -> list[DailyAnswer]:
+def _part(content: Content, requests: Sequence[BarRequest]) -> list[DailyAnswer]:
     """Answer some requests: one answer per basis, the first with everything that failed."""
     by_group: dict[tuple[int, bool], list[BarRequest]] = defaultdict(list)
     failures: dict[str, VendorError] = {}
@@ -287,14 +192,14 @@ def _part(content: _Content, requests: Sequence[BarRequest]) -> list[DailyAnswer
     return answers
 
 
-def _unreadable(content: _Content, requests: Iterable[BarRequest]) -> Iterable[UnreadableRow]:
+def _unreadable(content: Content, requests: Iterable[BarRequest]) -> Iterable[UnreadableRow]:
     for request in requests:
         rows = content.unreadable.get(request.symbol, ())
         asked = set(request.sessions.tolist()) if rows else set()
         yield from (row for row in rows if row.session is None or row.session in asked)
 
 
-def _missing(content: _Content, symbol: str) -> VendorError:
+def _missing(content: Content, symbol: str) -> VendorError:
     for table in content.broken:
         if table.file_symbol == symbol and table.failure:
             return MalformedResponse(VENDOR, table.path.name + " can't be read", symbol=symbol)
