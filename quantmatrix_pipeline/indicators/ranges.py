@@ -1,0 +1,40 @@
+"""Where the close stands in the range of the last n bars."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantmatrix_pipeline.indicators.catalogue import RANGE_WINDOWS
+from quantmatrix_pipeline.indicators.tile import Tile
+from quantmatrix_pipeline.indicators.windows import RollingReduction
+
+MIDDLE = 50.0
+
+
+class RangePosition:
+    """range_pos = 100 (C - lowest L) / (highest H - lowest L) of the last n bars, this one included: 0 to 100.
+
+    A window without any range is 50, the middle: NaN means "not enough history" and nothing else, and a price that has not
+    moved is neither at its high nor at its low.
+    """
+
+    memory: int | None = max(RANGE_WINDOWS.values()) - 1
+
+    def __init__(self, width: int) -> None:
+        self._highest = RollingReduction(np.maximum, list(RANGE_WINDOWS.values()), width)
+        self._lowest = RollingReduction(np.minimum, list(RANGE_WINDOWS.values()), width)
+
+    def advance(self, tile: Tile) -> None:
+        self._highest.advance(tile.row0, tile.high())
+        self._lowest.advance(tile.row0, tile.low())
+        span, lowest, flat = tile.scratch("a"), tile.scratch("b"), tile.flags("flat")
+        for name, n in RANGE_WINDOWS.items():
+            self._highest.over(n, tile.row0, span)
+            self._lowest.over(n, tile.row0, lowest)
+            span -= lowest
+            np.equal(span, 0.0, out=flat)
+            position = tile.out(f"range_pos_{name}")
+            np.subtract(tile.close(), lowest, out=position)
+            position /= span
+            position *= 100.0
+            np.copyto(position, MIDDLE, where=flat)
