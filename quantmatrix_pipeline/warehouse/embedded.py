@@ -17,11 +17,13 @@ import contextlib
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,8 +105,7 @@ class EmbeddedServer:
         """
         if not self._answers():
             with self._locked():
-                if not self._answers():
-                    self._bring_up(programs.server_account(self.data))
+                self._bring_up(programs.server_account(self.data))
         return self.url(role=SUPERUSER)
 
     def stop(self) -> None:
@@ -117,7 +118,7 @@ class EmbeddedServer:
                 return
             done = self._pg_ctl(account, "stop", "-m", "fast")
             if done.returncode:
-                raise EmbeddedServerError(f"the server in {self.folder} does not stop: {_last_line(done.stderr)}")
+                raise EmbeddedServerError(f"the server in {self.folder} does not stop: {_gist(done.stderr)}")
 
     def is_running(self) -> bool:
         """Whether the server takes a connection now (tried twice)."""
@@ -173,9 +174,10 @@ class EmbeddedServer:
         """Make the cluster beside its final place: a kill in the middle leaves nothing that looks like one."""
         passwords = {role: secrets.token_urlsafe(24) for role in (SUPERUSER, *ROLES)}
         self._write_access({"port": _free_port(), "passwords": passwords})
-        unfinished = self.folder / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
+        # A name of its own: the initdb of a starter that was killed may still be writing into the last one.
+        for remains in self.folder.glob("data.new-*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="data.new-", dir=self.folder))
         password_file = self.folder / "initdb.password"
         _write_private(password_file, passwords[SUPERUSER])
         programs.hand_over(account, unfinished, password_file)
@@ -196,7 +198,7 @@ class EmbeddedServer:
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            raise EmbeddedServerError(f"initdb in {self.folder} failed: {_last_line(done.stderr)}")
+            raise EmbeddedServerError(f"initdb in {self.folder} failed: {_gist(done.stderr)}")
         with (unfinished / "postgresql.conf").open("a") as configuration:
             configuration.write("\ninclude 'quantmatrix.conf'\n")
         unfinished.rename(self.data)
@@ -221,7 +223,7 @@ class EmbeddedServer:
                 return
             complaint = start_log.read_text(errors="replace") if start_log.exists() else done.stderr
         raise EmbeddedServerError(
-            f"the server in {self.folder} does not start: {_last_line(complaint)} (its log: {self.log})"
+            f"the server in {self.folder} does not start: {_gist(complaint)} (its log: {self.log})"
         )
 
     def _complete(self) -> None:
@@ -389,7 +391,7 @@ def _write_private(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "error" in line.lower()]
-    return (telling or lines or ["no message"])[-1]
+def _gist(text: str) -> str:
+    """Return the last lines of a program's complaint as one, without PostgreSQL's time stamps."""
+    lines = [re.sub(r"^\S+ \S+ \S+ \[\d+\] ", "", line.strip()) for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-3:]) or "no message"
