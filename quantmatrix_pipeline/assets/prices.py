@@ -61,7 +61,6 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             now=clock.now(),
             concurrency=platform.settings.fetch_concurrency,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
-            only=only_symbols(context),
         )
         return MaterializeResult(
             metadata={
@@ -84,8 +83,3 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
 
     return [daily_bars]
 
-
-def only_symbols(context: AssetExecutionContext) -> list[str] | None:
-    """Return the symbols to which a run was restricted by its tag `quantmatrix/symbols`, None for all."""
-    tagged = context.run.tags.get("quantmatrix/symbols")
-    return tagged.split(",") if tagged else None

@@ -41,7 +41,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefin
         ),
         job(
             BACKFILL_STALE,
-            "Fetch the bars of what is not fresh (or of the symbols in the tag quantmatrix/symbols), then recompute.",
+            "Fetch the bars that are missing, of nothing but what misses some, and compute again; members stay as they are.",
             "daily_bars",
             *computed,
         ),

@@ -31,7 +31,6 @@ def ingest_daily(
     now: datetime,
     concurrency: int = 8,
     lock_wait_seconds: float = 600,
-    only: Sequence[str] | None = None,
     progress: Callable[[IngestReport], None] = lambda report: None,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
@@ -44,8 +43,6 @@ def ingest_daily(
         How many sessions deep a first fetch goes, counted at `first`.
     now
         When these bars are learned; stands as `as_of` beside each of them.
-    only
-        Symbols to restrict the run to; None for the whole tracked set.
 
     Raises
     ------
@@ -58,7 +55,7 @@ def ingest_daily(
     start = _window_start(calendar, first, depth)
     report = IngestReport(provider.name, start, last)
     with warehouse.exclusive("bars_1d", lock_wait_seconds):
-        wanted = [t for t in universe.tracked(warehouse) if only is None or t.symbol in set(only)]
+        wanted = universe.tracked(warehouse)
         requests = plan_daily(warehouse, provider.name, calendar, wanted, start, last)
         report.asked_symbols = len(requests)
         report.asked_sessions = sum(len(request.sessions) for request in requests)

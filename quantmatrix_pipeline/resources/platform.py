@@ -9,7 +9,8 @@ from dagster import ConfigurableResource
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
-from quantmatrix_pipeline.providers.select import Selection, constituents_sources, select
+from quantmatrix_pipeline.providers.select import Selection, constituents_sources
+from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.providers.contract import Provider
 from quantmatrix_pipeline.resources.cache import Cache
 from quantmatrix_pipeline.settings import Settings, load

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from quantmatrix_pipeline.bars.batch import Bools, Floats
+from quantmatrix_pipeline.bars.batch import Bools, Dates, Floats
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, Column
 from quantmatrix_pipeline.indicators.panel import Panel
-from quantmatrix_pipeline.indicators.trend import BUCKET_LABELS
+
+Rows = npt.NDArray[np.intp]
 
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 SQL_TYPES = {"float": "double precision", "bool": "boolean", "label": "text"}
@@ -20,66 +22,52 @@ SQL_TYPES = {"float": "double precision", "bool": "boolean", "label": "text"}
 
 def session_rows(panel: Panel, session: date) -> pa.Table:
     """Return one row per instrument that has a bar on `session`, the last session of the panel."""
-    return _last(panel, newest_bar_of(panel) == np.datetime64(session, "D"))
+    return _last_rows(panel, newest_bar_of(panel) == np.datetime64(session, "D"))
 
 
 def newest_rows(panel: Panel) -> pa.Table:
     """Return one row per instrument, of its newest bar."""
-    return _last(panel, np.ones(len(panel.length), dtype=bool))
+    return _last_rows(panel, np.ones(panel.width, dtype=bool))
 
 
-def newest_bar_of(panel: Panel) -> np.ndarray:
+def newest_bar_of(panel: Panel) -> Dates:
     """Return each instrument's newest session in the panel, datetime64[D]."""
-    return panel.session[panel.length - 1, np.arange(len(panel.length))]
+    return panel.session[panel.length - 1, np.arange(panel.width)]
 
 
-def _last(panel: Panel, keep: Bools) -> pa.Table:
-    if not keep.any():
-        return _table(panel, np.empty((1, len(COLUMNS), len(keep))), np.zeros((1, len(keep)), bool), rows=None)
-    values = engine.last_rows(panel)[None]
-    return _table(panel, values, keep[None, :], rows=panel.length - 1)
+def _last_rows(panel: Panel, keep: Bools) -> pa.Table:
+    at = (panel.length[keep] - 1, np.flatnonzero(keep))
+    values = engine.last_rows(panel)[:, keep] if keep.any() else np.empty((len(COLUMNS), 0))
+    return _table(panel, at, values)
 
 
 def range_rows(panel: Panel, first: date) -> Iterator[pa.Table]:
     """Yield the rows of all sessions from `first` on, a block of bars at a time."""
-    if not len(panel.length):
-        return
     due = panel.session >= np.datetime64(first, "D")  # NaT beyond an instrument's life is never due
     bars = np.flatnonzero(due.any(axis=1))
     if not len(bars):
         return
     for block in engine.blocks(panel, first_row=int(bars[0])):
-        keep = due[block.row0 : block.row1]
-        if keep.any():
-            yield _table(panel, block.values, keep, rows=slice(block.row0, block.row1))
+        row, instrument = np.nonzero(due[block.row0 : block.row1])
+        if len(row):
+            yield _table(panel, (row + block.row0, instrument), block.values[row, :, instrument].T)
 
 
-def _table(panel: Panel, values: Floats, keep: Bools, rows: slice | np.ndarray | None) -> pa.Table:
-    """Flatten values of shape (bars, columns, instruments) to the rows that `keep` (bars, instruments) names."""
-    width = len(panel.length)
-
-    def of(matrix: np.ndarray) -> np.ndarray:
-        if rows is None:
-            return matrix[:0].ravel()
-        if isinstance(rows, slice):
-            return matrix[rows][keep]
-        return matrix[rows, np.arange(width)][keep[0]]
-
-    ids = np.broadcast_to(panel.instrument_ids, keep.shape)[keep]
+def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats) -> pa.Table:
+    """Return the rows at (bar, instrument) with values of shape (columns, rows)."""
     columns = {
-        "instrument_id": pa.array(ids.astype(np.int32)),
-        "session": pa.array(of(panel.session).astype("datetime64[D]"), pa.date32()),
-        "close": pa.array(of(panel.close) / of(panel.unit)),
+        "instrument_id": pa.array(panel.instrument_ids[at[1]]),
+        "session": pa.array(panel.session[at], pa.date32()),
+        "close": pa.array(panel.close[at] / panel.unit[at]),
     }
-    for place, column in enumerate(COLUMNS):
-        columns[column.name] = _typed(values[:, place, :][keep], column)
+    columns |= {column.name: _typed(values[place], column) for place, column in enumerate(COLUMNS)}
     return pa.table(columns)
 
 
 def _typed(values: Floats, column: Column) -> pa.Array:
     if column.kind == "label":
-        known = {code: label for code, label in BUCKET_LABELS.items()}
-        return pa.array([known[code] for code in values.tolist()], pa.string())
+        codes = pa.array(values, from_pandas=True).cast(pa.int32())
+        return pa.DictionaryArray.from_arrays(codes, list(column.labels)).cast(pa.string())
     numbers = pa.array(values, from_pandas=True)  # NaN, which means "not enough history", becomes null
     return numbers.cast(pa.bool_()) if column.kind == "bool" else numbers
 
