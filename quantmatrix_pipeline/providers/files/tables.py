@@ -101,7 +101,7 @@ def _read_csv(path: Path, declared: tuple[str, ...] | None) -> tuple[Rows, list[
     header_at, names = (-1, [*map(bar_column, declared)]) if declared else _header(path, lines)
     require_columns(path.name, header_at + 1, names)
 
-    odd = [_odd(path, at + 1, line) for at, line in enumerate(lines[:header_at]) if line.strip()]
+    odd = [_odd(path, at + 1, line) for at, line in enumerate(lines[: max(header_at, 0)]) if line.strip()]
     body, numbers = [], []
     for number, line in enumerate(lines[header_at + 1 :], start=header_at + 2):
         if line.count('"') % 2:  # left in, an open quote would swallow the sound lines after it
