@@ -1,7 +1,5 @@
 """Assets of the coverage: the report of how fresh the tracked set is."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
 
 from quantmatrix_pipeline import clock

@@ -1,7 +1,5 @@
 """Assets of the indicators: the latest snapshot per instrument, and the immutable history."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, TableSchema, asset
 
 from quantmatrix_pipeline import clock

@@ -1,7 +1,5 @@
 """Assets of the prices: daily bars of the tracked set."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
 
 from quantmatrix_pipeline import clock

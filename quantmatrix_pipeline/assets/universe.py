@@ -1,7 +1,5 @@
 """Assets of the universe: who is in the indexes, and what is tracked."""
 
-from __future__ import annotations
-
 import asyncio
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset

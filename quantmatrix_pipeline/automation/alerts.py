@@ -4,8 +4,6 @@ Both latch on a cursor of their own and beat at every tick, since a sensor that 
 `qm doctor` say when a heartbeat is old.
 """
 
-from __future__ import annotations
-
 from dagster import (
     AssetCheckEvaluation,
     DagsterEventType,

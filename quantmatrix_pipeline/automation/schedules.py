@@ -1,7 +1,5 @@
 """The schedules: constituents weekly, the chain nightly after the close, coverage hourly. All in exchange time."""
 
-from __future__ import annotations
-
 from dagster import (
     DefaultScheduleStatus,
     RunRequest,

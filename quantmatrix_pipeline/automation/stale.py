@@ -1,7 +1,5 @@
 """The sensor that launches a stale-only backfill: once per stale set, with a cool-down."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from datetime import datetime, timedelta

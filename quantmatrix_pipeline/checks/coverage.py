@@ -1,7 +1,5 @@
 """Checks of the coverage: the promises made to users."""
 
-from __future__ import annotations
-
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, asset_check
 
 from quantmatrix_pipeline.assets.metadata import table

@@ -1,7 +1,5 @@
 """Checks of the indicators: what is served now is what was recorded."""
 
-from __future__ import annotations
-
 from dagster import AssetCheckResult, AssetChecksDefinition, asset_check
 
 from quantmatrix_pipeline.assets.metadata import table

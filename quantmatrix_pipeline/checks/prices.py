@@ -1,7 +1,5 @@
 """Checks of the prices: the rules hold in the warehouse, lives have no holes, tonight is no smaller than last night."""
 
-from __future__ import annotations
-
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, asset_check
 
 from quantmatrix_pipeline.assets.metadata import table
