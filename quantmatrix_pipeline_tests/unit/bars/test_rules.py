@@ -139,6 +139,9 @@ def test_sixty_stored_bars_of_context_say_as_much_as_all_of_them(seed: int, held
         ([1.0] * 10 + [3.0] * 10, 20.0, set()),  # an even count: the reference is 2
         ([1.0] * 10 + [3.0] * 10, 20.5, {"volume_spike"}),
         ([1e6] * 40 + [100.0] * 60, 1001.0, {"volume_spike"}),  # what lies more than 60 bars back is forgotten
+        # The median is decided by the oldest bars of the window, against every three neighbours among the newer ones.
+        ([10.0] * 18 + [10.0, 1000.0, 1000.0] * 14, 101.0, {"volume_spike"}),
+        ([1000.0] * 18 + [1000.0, 10.0, 10.0] * 14, 99.0, {"volume_drop"}),
     ],
 )
 def test_volume_is_judged_by_the_median_of_the_bars_before(
