@@ -124,6 +124,12 @@ class EmbeddedServer:
         """Whether the server takes a connection now (tried twice)."""
         return self._answers()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the live processes that work in the data folder: the server, its children, or what is left of them."""
+        if not self.data.exists():
+            return []
+        return [process for process in psutil.process_iter() if self._serves_us(process)]
+
     def version(self) -> int:
         """Major version of PostgreSQL that the data folder was made by."""
         try:
@@ -274,21 +280,14 @@ class EmbeddedServer:
             process = psutil.Process(int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]))
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        return process if self._serves_us(process, if_hidden=True) else None
+        return process if self._serves_us(process) else None
 
-    def _serves_us(self, process: psutil.Process, *, if_hidden: bool) -> bool:
-        """Whether a process is a postgres that works in our data folder.
-
-        `if_hidden` is the answer where the system hides its folder: root in a container may not look at other users.
-        """
+    def _serves_us(self, process: psutil.Process) -> bool:
         try:
             if not process.name().startswith("postgres") or process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            if process.uids().effective != self.data.stat().st_uid:
-                return False
-            return Path(process.cwd()) == self.data
-        except psutil.AccessDenied:
-            return if_hidden
+            owner = self.data.stat().st_uid
+            return process.uids().effective == owner and programs.working_folder(process, self.data) == self.data
         except psutil.Error:
             return False
 
@@ -311,7 +310,7 @@ class EmbeddedServer:
         pid_file = self.data / "postmaster.pid"
         if not pid_file.exists():
             return
-        orphans = [process for process in psutil.process_iter() if self._serves_us(process, if_hidden=False)]
+        orphans = self.processes()
         # A child ends by itself at its next look-up; one that does not must not write beside a new server.
         _, orphans = psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)
         for orphan in orphans:

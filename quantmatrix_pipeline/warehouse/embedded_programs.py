@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from quantmatrix_pipeline.errors import EmbeddedServerError
 
 MAJOR = 18
@@ -167,6 +169,24 @@ def run(account: Account | None, *command: str) -> subprocess.CompletedProcess[s
         )
     except subprocess.TimeoutExpired:
         raise EmbeddedServerError(f"{command[0]} did not end within {TIMEOUT_SECONDS} seconds") from None
+
+
+def working_folder(process: psutil.Process, data: Path) -> Path:
+    """Return the folder that a process of the data's owner works in.
+
+    Raises
+    ------
+    psutil.Error
+        The process is gone, or the system does not tell.
+    """
+    try:
+        return Path(process.cwd())
+    except psutil.AccessDenied:
+        # Root in a container may not look into processes of other users; a process of that user may.
+        account = server_account(data)
+        if account is None:
+            raise
+        return Path(run(account, "readlink", f"/proc/{process.pid}/cwd").stdout.removesuffix("\n"))
 
 
 def hand_over(account: Account | None, *paths: Path) -> None:

@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from quantmatrix_pipeline.errors import MigrationError, WarehouseUnavailable
 
 LOCK_KEY = 7_311_902_476_015  # any number that nobody else takes in this database; advisory locks are per database
+SERVER_ENDS_US = ("08", "57P")  # SQLSTATEs: connection exceptions, shutdown and crash; no fault of the file
 FILE_NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 RECORD = """\
@@ -227,7 +228,7 @@ def _apply_one(connection: psycopg.Connection[Any], migration: _Migration) -> No
                 "INSERT INTO schema_migrations (id, sha256) VALUES (%s, %s)", (migration.id, migration.sha256)
             )
     except psycopg.Error as error:
-        if connection.broken:  # no fault of the file
+        if connection.broken or (error.sqlstate or "").startswith(SERVER_ENDS_US):
             raise
         position = error.diag.statement_position
         line = f", line {migration.text.count(chr(10), 0, int(position) - 1) + 1}" if position else ""

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,26 +58,14 @@ def started(victim: EmbeddedServer) -> EmbeddedServer:
     return victim
 
 
-def processes(server: EmbeddedServer) -> list[psutil.Process]:
-    """All live postgres processes that work in the server's data folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.name().startswith("postgres") and process.cwd() == str(server.data):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 def postmasters(server: EmbeddedServer) -> list[psutil.Process]:
-    everyone = processes(server)
+    everyone = server.processes()
     pids = {process.pid for process in everyone}
     return [process for process in everyone if process.ppid() not in pids]
 
 
 def kill_all(server: EmbeddedServer) -> None:
-    victims = processes(server)
+    victims = server.processes()
     assert victims
     for victim in victims:
         os.kill(victim.pid, signal.SIGKILL)
@@ -185,9 +174,9 @@ def test_a_busy_child_of_a_killed_server_never_writes_beside_the_new_one(
     (parent,) = postmasters(started)
     os.kill(parent.pid, signal.SIGKILL)
     psutil.wait_procs([parent], timeout=10)
-    assert busy in {process.pid for process in processes(started)}
+    assert busy in {process.pid for process in started.processes()}
     started.start()
-    assert busy not in {process.pid for process in processes(started)}
+    assert busy not in {process.pid for process in started.processes()}
     connection.close()
     assert_kept(started)
 
@@ -280,6 +269,26 @@ def test_sigkill_of_the_server_in_mid_migration_is_said_and_healed(started: Embe
     (slow_folder / "0002_slow.sql").write_text("CREATE TABLE second (n integer);")
     assert migrations.apply(started.url(), slow_folder) == ["0002_slow"]
     assert_kept(started)
+
+
+def test_a_session_ended_by_the_server_is_not_called_the_files_failure(
+    empty_database_url: str, slow_folder: Path
+) -> None:
+    failures: list[Exception] = []
+
+    def migrate() -> None:
+        try:
+            migrations.apply(empty_database_url, slow_folder)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=migrate)
+    thread.start()
+    wait_for_sleep(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    thread.join()
+    assert [type(failure) for failure in failures] == [WarehouseUnavailable]
 
 
 def test_a_cancelled_statement_is_the_files_failure_and_not_the_databases(

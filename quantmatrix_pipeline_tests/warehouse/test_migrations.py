@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -149,14 +149,9 @@ def test_two_files_of_one_number_are_refused(empty_database_url: str, folder: Pa
 
 def test_callers_at_the_same_time_apply_every_file_once(empty_database_url: str, folder: Path) -> None:
     (folder / "0003_slow.sql").write_text("SELECT pg_sleep(0.3); INSERT INTO first VALUES (3);")
-    applied: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: applied.extend(migrations.apply(empty_database_url, folder))) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(migrations.apply, empty_database_url, folder) for _ in range(4)]
+        applied = [id_ for call in calls for id_ in call.result()]
     assert sorted(applied) == ["0001_first", "0002_second", "0003_slow"]
     assert rows(empty_database_url, "SELECT n FROM first ORDER BY n") == [(1,), (3,)]
 
