@@ -7,12 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import EMA_WINDOWS, MA_BUCKET_LABELS, SMA_WINDOWS
-from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.recursions import Recursions, ema
 from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.windows import RollingReduction
+from quantmatrix_pipeline.indicators.windows import RollingReduction, sum_step
 
 TOLERANCE = 1e-12  # relative: an average of equal cent prices misses them by an ulp, which is no crossing
+
+# The fewest additions that reach every window, each sum serving the longer ones.
+_SUMS = [sum_step(recent, earlier) for recent, earlier in (
+    (1, 1), (2, 2), (4, 1), (4, 4), (5, 5), (10, 4), (10, 10), (20, 1), (20, 20), (40, 10), (50, 50), (100, 50), (100, 100)
+)]  # fmt: skip
 
 _ALIGNED = ("ema_21", "sma_21", "sma_50", "sma_100", "sma_200")
 _BUCKET = ("sma_5", "sma_8", "sma_21", "sma_50", "sma_100", "sma_200")
@@ -25,13 +30,12 @@ class SimpleAverages:
     memory: int | None = max(SMA_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
-        self._sums = RollingReduction(np.add, SMA_WINDOWS, width)
+        self._sums = RollingReduction(np.add, _SUMS, width)
 
     def advance(self, tile: Tile) -> None:
         self._sums.advance(tile.row0, tile.close())
         for n in SMA_WINDOWS:
-            average = self._sums.over(n, tile.row0, tile.out(f"sma_{n}"))
-            average *= 1.0 / n
+            np.multiply(self._sums.over(n, tile.row0, tile.rows), 1.0 / n, out=tile.out(f"sma_{n}"))
 
 
 class ExponentialAverages:
@@ -44,8 +48,7 @@ class ExponentialAverages:
 
     def advance(self, tile: Tile) -> None:
         averages = tile.work.floats("stack", tile.rows, len(EMA_WINDOWS), tile.width)
-        np.copyto(averages, tile.close()[:, None])
-        self._averages.advance(tile.row0, averages, tile.work)
+        self._averages.advance(tile.row0, tile.close()[:, None], averages, tile.work)
         for k, n in enumerate(EMA_WINDOWS):
             np.copyto(tile.out(f"ema_{n}"), averages[:, k])
 
@@ -53,7 +56,8 @@ class ExponentialAverages:
 class AverageOrder:
     """ma_aligned and ma_bucket: whether price and averages stand in order; reads the averages' columns.
 
-    Both compare with a relative tolerance: `>=` holds down to a shortfall of 1e-12, `>` needs an excess of 1e-12.
+    Comparisons are relative to 1e-12: `a > b` holds where a > b (1 + 1e-12), `a < b` where a (1 + 1e-12) < b, `a >= b`
+    where a (1 + 1e-12) >= b.
     """
 
     memory: int | None = 0
@@ -62,31 +66,30 @@ class AverageOrder:
         pass
 
     def advance(self, tile: Tile) -> None:
-        aligned, leading, lagging = tile.flags("aligned"), tile.flags("leading"), tile.flags("lagging")
-        self._all(np.greater_equal, 1.0 - TOLERANCE, [tile.out(name) for name in _ALIGNED], tile, aligned)
-        np.copyto(tile.out("ma_aligned"), aligned)
-
         chain = [tile.close(), *(tile.out(name) for name in _BUCKET)]
-        self._all(np.greater, 1.0 + TOLERANCE, chain, tile, leading)
-        self._all(np.less, 1.0 - TOLERANCE, chain, tile, lagging)
+        raised = list(tile.work.floats("raised", len(chain), tile.rows, tile.width))
+        for value, above in zip(chain, raised, strict=True):
+            np.multiply(value, 1.0 + TOLERANCE, out=above)
+        leading, lagging, aligned = (tile.flags(name) for name in ("leading", "lagging", "aligned"))
+        _all_hold(np.greater, chain[:-1], raised[1:], tile, leading)
+        _all_hold(np.less, raised[:-1], chain[1:], tile, lagging)
         bucket = tile.out("ma_bucket")
         bucket.fill(_NEUTRAL)
         np.copyto(bucket, _LEADING, where=leading)
         np.copyto(bucket, _LAGGING, where=lagging)
         bucket[: tile.since(max(SMA_WINDOWS) - 1).start] = _UNKNOWN
 
-    @staticmethod
-    def _all(
-        comparison: np.ufunc,
-        margin: float,
-        chain: Sequence[Floats],
-        tile: Tile,
-        out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-    ) -> None:
-        """Write whether `comparison(a, margin * b)` holds for all neighbours a, b of the chain."""
-        bound, holds = tile.scratch("a"), tile.flags("holds")
-        out.fill(True)
-        for left, right in zip(chain, chain[1:], strict=False):
-            np.multiply(right, margin, out=bound)
-            comparison(left, bound, out=holds)
-            np.logical_and(out, holds, out=out)
+        ema_raised = np.multiply(tile.out(_ALIGNED[0]), 1.0 + TOLERANCE, out=tile.scratch("a"))
+        raised_of = dict(zip(_BUCKET, raised[1:], strict=True))
+        left = [ema_raised, *(raised_of[name] for name in _ALIGNED[1:-1])]
+        _all_hold(np.greater_equal, left, [tile.out(name) for name in _ALIGNED[1:]], tile, aligned)
+        np.copyto(tile.out("ma_aligned"), aligned)
+
+
+def _all_hold(comparison: np.ufunc, left: Sequence[Floats], right: Sequence[Floats], tile: Tile, out: Bools) -> None:
+    """Write where the comparison holds for every pair."""
+    holds = tile.flags("holds")
+    out.fill(True)
+    for a, b in zip(left, right, strict=True):
+        comparison(a, b, out=holds)
+        np.logical_and(out, holds, out=out)

@@ -24,7 +24,7 @@ from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange, TrueRange
 
-TILE_WIDTH = 512
+TILE_WIDTH = 1024
 """Instruments per tile: a tile's arrays (256 KB each) stay in a core's cache, and a call still does enough to be worth it."""
 
 

@@ -30,14 +30,13 @@ class RelativeStrengthIndex:
         np.subtract(tile.close()[known], tile.close(1), out=gain[known])
         np.negative(gain, out=loss)
         np.maximum(moves, 0.0, out=moves)
-        self._averages.advance(tile.row0, moves, tile.work)
+        self._averages.advance(tile.row0, moves, moves, tile.work)
 
         total, still = tile.scratch("a"), tile.flags("still")
         np.add(gain, loss, out=total)
         np.less(total, NEGLIGIBLE, out=still)
-        rsi = tile.out("rsi")
-        np.divide(gain, total, out=rsi)
-        rsi *= 100.0
+        np.divide(gain, total, out=total)
+        rsi = np.multiply(total, 100.0, out=tile.out("rsi"))
         np.copyto(rsi, 0.0, where=still)
 
 
@@ -56,12 +55,10 @@ class MovingAverageConvergenceDivergence:
 
     def advance(self, tile: Tile) -> None:
         averages = tile.work.floats("stack", tile.rows, 2, tile.width)
-        np.copyto(averages, tile.close()[:, None])
-        self._averages.advance(tile.row0, averages, tile.work)
+        self._averages.advance(tile.row0, tile.close()[:, None], averages, tile.work)
         signal = tile.work.floats("signal", tile.rows, 1, tile.width)
-        macd = tile.out("macd")
-        np.subtract(averages[:, 0], averages[:, 1], out=macd)
-        np.copyto(signal[:, 0], macd)
-        self._signal.advance(tile.row0, signal, tile.work)
+        macd = np.subtract(averages[:, 0], averages[:, 1], out=tile.scratch("a"))
+        np.copyto(tile.out("macd"), macd)
+        self._signal.advance(tile.row0, macd[:, None], signal, tile.work)
         np.copyto(tile.out("macd_signal"), signal[:, 0])
         np.subtract(macd, signal[:, 0], out=tile.out("macd_histogram"))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.errors import QuantMatrixError
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
 
 PRICES = ("open", "high", "low", "close")

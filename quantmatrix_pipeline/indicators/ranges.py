@@ -6,7 +6,7 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import RANGE_WINDOWS
 from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.windows import RollingReduction
+from quantmatrix_pipeline.indicators.windows import RollingReduction, extreme_steps
 
 MIDDLE = 50.0
 
@@ -21,20 +21,19 @@ class RangePosition:
     memory: int | None = max(RANGE_WINDOWS.values()) - 1
 
     def __init__(self, width: int) -> None:
-        self._highest = RollingReduction(np.maximum, list(RANGE_WINDOWS.values()), width)
-        self._lowest = RollingReduction(np.minimum, list(RANGE_WINDOWS.values()), width)
+        steps = extreme_steps(list(RANGE_WINDOWS.values()))
+        self._highest = RollingReduction(np.maximum, steps, width)
+        self._lowest = RollingReduction(np.minimum, steps, width)
 
     def advance(self, tile: Tile) -> None:
         self._highest.advance(tile.row0, tile.high())
         self._lowest.advance(tile.row0, tile.low())
-        span, lowest, flat = tile.scratch("a"), tile.scratch("b"), tile.flags("flat")
+        span, position, flat = tile.scratch("a"), tile.scratch("b"), tile.flags("flat")
         for name, n in RANGE_WINDOWS.items():
-            self._highest.over(n, tile.row0, span)
-            self._lowest.over(n, tile.row0, lowest)
-            span -= lowest
+            lowest = self._lowest.over(n, tile.row0, tile.rows)
+            np.subtract(self._highest.over(n, tile.row0, tile.rows), lowest, out=span)
             np.equal(span, 0.0, out=flat)
-            position = tile.out(f"range_pos_{name}")
             np.subtract(tile.close(), lowest, out=position)
-            position /= span
-            position *= 100.0
-            np.copyto(position, MIDDLE, where=flat)
+            np.divide(position, span, out=position)
+            out = np.multiply(position, 100.0, out=tile.out(f"range_pos_{name}"))
+            np.copyto(out, MIDDLE, where=flat)

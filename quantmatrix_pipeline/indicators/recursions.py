@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.tile import Workspace
 
 
@@ -68,31 +67,33 @@ class Recursions:
         self._settled = int(self._seed.max()) + 1
         self._state = np.zeros((k, width))
 
-    def advance(self, row0: int, x: Floats, work: Workspace, hold: npt.NDArray[np.bool_] | None = None) -> Floats:
-        """Replace the inputs of the bars from `row0` on by the averages.
+    def advance(self, row0: int, x: Floats, out: Floats, work: Workspace, hold: Bools | None = None) -> None:
+        """Write the averages of the bars from `row0` on to `out`.
 
         Parameters
         ----------
         x
-            Shape (rows, k, width), contiguous; overwritten with the result and returned.
+            The inputs, of shape (rows, k, width) or broadcast to it; may be `out` itself.
+        out
+            Shape (rows, k, width), contiguous.
         hold
             Shape (rows, k, width): where true, a bar has no input and the average stays as it was.
         """
-        rows, k, width = x.shape
+        rows, k, width = out.shape
         bar = np.arange(row0, row0 + rows)[:, None]
         if row0 >= self._settled:
-            x *= self._take[:, None]
+            np.multiply(x, self._take[:, None], out=out)
             keeps: Sequence[Floats] = [self._steady_keep] * rows
         else:
-            x *= np.where(bar < self._first, 0.0, np.where(bar <= self._seed, self._seed_weight, self._take))[..., None]
+            take = np.where(bar < self._first, 0.0, np.where(bar <= self._seed, self._seed_weight, self._take))
+            np.multiply(x, take[..., None], out=out)
             keeps = list(np.where(bar <= self._first, 0.0, np.where(bar <= self._seed, 1.0, self._keep))[..., None])
         kept = work.floats("kept", 1, k, width)[0]
         last: Floats = self._state
-        for row, (value, keep) in enumerate(zip(x, keeps, strict=True)):
+        for row, (value, keep) in enumerate(zip(out, keeps, strict=True)):
             np.multiply(last, keep, out=kept)
             np.add(value, kept, out=value)
             if hold is not None:
                 np.copyto(value, last, where=hold[row])
             last = value
         np.copyto(self._state, last)
-        return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantmatrix_pipeline.indicators.momentum import NEGLIGIBLE
+from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.recursions import Recursions, wilder, wilder_sum
 from quantmatrix_pipeline.indicators.tile import Tile
 
@@ -27,15 +28,16 @@ class DirectionalMovement:
         sums = tile.work.floats("stack", tile.rows, 3, tile.width)
         self._movement(tile, sums[:, 0], sums[:, 1])
         np.copyto(sums[:, 2], tile.true_range)
-        self._sums.advance(tile.row0, sums, tile.work)
+        self._sums.advance(tile.row0, sums, sums, tile.work)
 
         true_range, still = sums[:, 2], tile.flags("still")
         np.less(true_range, NEGLIGIBLE, out=still)
-        plus, minus = tile.out("plus_di"), tile.out("minus_di")
-        for column, movement in ((plus, sums[:, 0]), (minus, sums[:, 1])):
-            np.divide(movement, true_range, out=column)
-            column *= 100.0
-            np.copyto(column, 0.0, where=still)
+        plus, minus = sums[:, 0], sums[:, 1]
+        for name, movement in (("plus_di", plus), ("minus_di", minus)):
+            movement /= true_range
+            movement *= 100.0
+            np.copyto(movement, 0.0, where=still)
+            np.copyto(tile.out(name), movement)
 
         total, undirected = tile.scratch("a"), tile.flags("undirected")
         np.add(plus, minus, out=total)
@@ -50,22 +52,18 @@ class DirectionalMovement:
         if undirected.any():
             np.copyto(dx, 0.0, where=undirected)
             hold = undirected[:, None]
-        self._adx.advance(tile.row0, index, tile.work, hold)
+        self._adx.advance(tile.row0, index, index, tile.work, hold)
         np.copyto(tile.out("adx"), dx)
 
     @staticmethod
-    def _movement(
-        tile: Tile,
-        plus: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-        minus: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    ) -> None:
+    def _movement(tile: Tile, plus: Floats, minus: Floats) -> None:
         known = tile.since(1)
         up, down = tile.scratch("a")[known], tile.scratch("b")[known]
-        larger = tile.flags("larger")[known]
+        not_larger = tile.flags("not larger")[known]
         np.subtract(tile.high()[known], tile.high(1), out=up)
         np.subtract(tile.low(1), tile.low()[known], out=down)
         for movement, mine, other in ((plus, up, down), (minus, down, up)):
             movement[: known.start] = 0.0
-            np.greater(mine, other, out=larger)
+            np.less_equal(mine, other, out=not_larger)
             np.maximum(mine, 0.0, out=movement[known])
-            movement[known] *= larger
+            np.copyto(movement[known], 0.0, where=not_larger)

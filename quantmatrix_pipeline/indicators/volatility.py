@@ -45,17 +45,15 @@ class AverageTrueRange:
 
     def advance(self, tile: Tile) -> None:
         ranges = tile.work.floats("stack", tile.rows, len(ATR_WINDOWS), tile.width)
-        np.copyto(ranges, tile.true_range[:, None])
-        self._averages.advance(tile.row0, ranges, tile.work)
+        self._averages.advance(tile.row0, tile.true_range[:, None], ranges, tile.work)
         close = tile.close()
         for k, n in enumerate(ATR_WINDOWS):
             np.copyto(tile.out(f"atr_{n}"), ranges[:, k])
-            percent = tile.out(f"atrp_{n}")
-            np.divide(ranges[:, k], close, out=percent)
-            percent *= 100.0
-        distance, still = tile.out("atr_distance"), tile.flags("still")
+            percent = np.divide(ranges[:, k], close, out=tile.scratch("a"))
+            np.multiply(percent, 100.0, out=tile.out(f"atrp_{n}"))
+        distance, still = tile.scratch("a"), tile.flags("still")
         atr14 = ranges[:, ATR_WINDOWS.index(14)]
         np.equal(atr14, 0.0, out=still)
         np.subtract(close, tile.out("sma_50"), out=distance)
-        np.divide(distance, atr14, out=distance)
-        np.copyto(distance, 0.0, where=still)
+        np.divide(distance, atr14, out=tile.out("atr_distance"))
+        np.copyto(tile.out("atr_distance"), 0.0, where=still)
