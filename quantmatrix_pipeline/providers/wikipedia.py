@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import httpx
 import pandas as pd
+from lxml.etree import XMLSyntaxError
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.errors import (
@@ -149,7 +150,7 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
         raise UnsupportedRequest(VENDOR, f"has no table for {index}; known are {', '.join(PAGES)}")
     try:
         tables = pd.read_html(io.StringIO(page), flavor="lxml", keep_default_na=False)
-    except ValueError as error:
+    except (ValueError, XMLSyntaxError) as error:
         raise MalformedResponse(VENDOR, f"the page of {index} has no table: {str(error)[:120]}") from error
     fitting = [t for t in map(_named, tables) if {"symbol", "name"} <= set(t.columns)]
     if not fitting:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from http import HTTPStatus
 from typing import Any
@@ -49,6 +49,7 @@ PART = 64  # symbols per part of an answer
 TIMEOUT = 15.0  # seconds per call
 _LOST = 3  # calls in a row without a connection after which nobody else is asked
 _EXCHANGE_TZ = "America/New_York"
+_MARGIN = timedelta(days=1)  # a session of Tokyo, or a UTC day of crypto, opens before New York's midnight
 _PRICES = ["Open", "High", "Low", "Close"]
 _NETWORK = (curl_requests.exceptions.RequestException, plain_requests.exceptions.RequestException, OSError)
 _BEFORE_LISTING = "Data doesn't exist for startDate"
@@ -151,7 +152,12 @@ class YahooProvider:
         ticker._tz = _EXCHANGE_TZ  # else a second call per symbol, only to learn where the window's midnight lies
         try:
             frame = ticker.history(
-                start=request.first, interval="1d", auto_adjust=False, actions=True, repair=False, timeout=TIMEOUT
+                start=request.first - _MARGIN,
+                interval="1d",
+                auto_adjust=False,
+                actions=True,
+                repair=False,
+                timeout=TIMEOUT,
             )
         except ChartRefused as refused:
             if _BEFORE_LISTING in refused.text:
