@@ -102,13 +102,13 @@ def _read_csv(path: Path, declared: tuple[str, ...] | None) -> tuple[Rows, list[
     require_columns(path.name, header_at + 1, names)
 
     odd = [_odd(path, at + 1, line) for at, line in enumerate(lines[: max(header_at, 0)]) if line.strip()]
-    body, numbers = [], []
-    for number, line in enumerate(lines[header_at + 1 :], start=header_at + 2):
-        if line.count('"') % 2:  # left in, an open quote would swallow the sound lines after it
-            odd.append(_odd(path, number, line))
-        elif line.strip():
-            body.append(line)
-            numbers.append(number)
+    body = lines[header_at + 1 :]
+    numbers = np.arange(header_at + 2, len(lines) + 1)
+    if "" in body or any('"' in line for line in body):
+        # An open quote would swallow the sound lines after it, an empty line shift the numbers.
+        whole = [at for at, line in enumerate(body) if line and line.count('"') % 2 == 0]
+        odd += [_odd(path, int(numbers[at]), line) for at, line in enumerate(body) if line.count('"') % 2]
+        body, numbers = [body[at] for at in whole], numbers[whole]
     if not body:
         raise MalformedResponse(VENDOR, f"{path.name} has a header and no rows")
 
@@ -132,9 +132,9 @@ def _read_csv(path: Path, declared: tuple[str, ...] | None) -> tuple[Rows, list[
             null_values=["", "NaN", "nan", "null", "NULL", "None", "NA", "N/A"],
         ),
     )
-    odd += [_odd(path, numbers[at], body[at]) for at in skipped]
+    odd += [_odd(path, int(numbers[at]), body[at]) for at in skipped if body[at].strip()]
     odd.sort(key=lambda row: int(row.payload["row"]))
-    kept = np.delete(np.asarray(numbers), skipped)
+    kept = np.delete(numbers, skipped)
     if len(kept) == 0:
         raise MalformedResponse(VENDOR, f"{path.name} has a header and no row of {len(names)} cells under it")
     return Rows(path.name, {n: table.column(n) for n in wanted}, kept, header_at + 1), odd
@@ -147,7 +147,8 @@ def _lines(path: Path) -> list[str]:
             raw = gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
         raise MalformedResponse(VENDOR, f"{path.name} can't be read: {_first_line(error)}") from error
-    return raw.decode("utf-8-sig", errors="replace").splitlines()
+    text = raw.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return text.removesuffix("\n").split("\n")
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
