@@ -225,7 +225,7 @@ class EmbeddedServer:
             programs.hand_over(account, configuration)
             start_log.unlink(missing_ok=True)
             done = self._pg_ctl(account, "start", "-l", str(start_log))
-            if done.returncode == 0:
+            if done.returncode == 0 or self._settled():
                 return
             complaint = start_log.read_text(errors="replace") if start_log.exists() else done.stderr
         raise EmbeddedServerError(
@@ -272,15 +272,16 @@ class EmbeddedServer:
         return False
 
     def _postmaster(self) -> psutil.Process | None:
-        """The process that postmaster.pid names, if it is a server of this folder.
+        """The server's parent process, known by its command line: its children bear titles instead.
 
-        PostgreSQL itself takes any live process of the same user for the server, even a zombie, and refuses to start.
+        Not asked of postmaster.pid, whose number a stranger may bear by now. PostgreSQL itself takes any live process
+        of the same user for the server, even a zombie, and refuses to start.
         """
-        try:
-            process = psutil.Process(int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]))
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            return None
-        return process if self._serves_us(process) else None
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if str(self.data) in process.cmdline():
+                    return process
+        return None
 
     def _serves_us(self, process: psutil.Process) -> bool:
         try:
@@ -295,6 +296,7 @@ class EmbeddedServer:
         """Wait while a server of ours is on its way up or down, whoever began that; return whether it serves."""
         deadline = time.monotonic() + START_SECONDS
         while (postmaster := self._postmaster()) is not None:
+            self._adopt_port()
             if self._answers("postgres"):
                 return True
             if time.monotonic() > deadline:
@@ -304,6 +306,14 @@ class EmbeddedServer:
                 )
             time.sleep(0.1)
         return False
+
+    def _adopt_port(self) -> None:
+        """Note the running server's port: a starter killed at the wrong moment may have noted another."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            access = self._access()
+            if len(lines) > 3 and lines[3].isdigit() and int(lines[3]) != access["port"]:
+                self._write_access(access | {"port": int(lines[3])})
 
     def _clear_remains(self) -> None:
         """Make away with what a killed server left: its busy children and a pid file that names a stranger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -158,6 +159,16 @@ def test_a_spoilt_pid_file_is_seen_through(started: EmbeddedServer, content: str
     kill_all(started)
     (started.data / "postmaster.pid").write_text(content)
     started.start()
+    assert_kept(started)
+
+
+def test_a_running_server_is_found_again_when_another_port_was_noted(started: EmbeddedServer) -> None:
+    url = started.url(role=SUPERUSER)
+    access_file = started.folder / "access.json"
+    access = json.loads(access_file.read_text())
+    access_file.write_text(json.dumps(access | {"port": 1}))
+    assert not started.is_running()
+    assert started.start() == url
     assert_kept(started)
 
 
