@@ -88,7 +88,7 @@ class WikipediaProvider:
         raise UnsupportedRequest(VENDOR, "has no bars")
 
     def listings(self) -> Sequence[Listing]:
-        return ()
+        return []
 
     def daily_bars(self, requests: Sequence[BarRequest], *, concurrency: int) -> AsyncIterator[DailyAnswer]:
         raise UnsupportedRequest(VENDOR, "has no bars")

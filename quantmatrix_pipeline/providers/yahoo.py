@@ -102,7 +102,7 @@ class YahooProvider:
         return closed
 
     def listings(self) -> Sequence[Listing]:
-        return ()
+        return []
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         raise UnsupportedRequest(VENDOR, f"has no members of {index}")

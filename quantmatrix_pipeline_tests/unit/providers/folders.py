@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from quantmatrix_pipeline.bars.batch import Dates
+from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer, Provider
 
 HEADER = "symbol,date,open,high,low,close,volume"
@@ -36,10 +37,15 @@ def ask(provider: Provider, symbols: Iterable[str], sessions: Dates, concurrency
 
 
 def fetch(provider: Provider, requests: Sequence[BarRequest], concurrency: int = 2) -> list[DailyAnswer]:
+    """Return all parts of an answer, each proved to have the declared columns and types."""
+
     async def collect() -> list[DailyAnswer]:
         return [part async for part in provider.daily_bars(requests, concurrency=concurrency)]
 
-    return asyncio.run(collect())
+    answers = asyncio.run(collect())
+    for part in answers:
+        check_batch(part.bars, part.vendor)
+    return answers
 
 
 def rows(answers: Iterable[DailyAnswer]) -> set[tuple[str, str, float]]:

@@ -73,10 +73,14 @@ def chart(symbol: str, dates: np.ndarray, close: list[float], **more: Any) -> di
         "dataGranularity": "1d",
         "range": "",
     }
-    result = {"meta": meta, "timestamp": stamps, "indicators": {"quote": [quote], "adjclose": [{"adjclose": close}]}}
-    for kind, events in more.items():
-        by_stamp = {str(int(np.datetime64(d, "s").astype(int)) + 52200): e for d, e in events.items()}
-        result.setdefault("events", {})[kind] = {s: {"date": int(s), **e} for s, e in by_stamp.items()}
+    events: dict[str, Any] = {}
+    for kind, dated in more.items():
+        by_stamp = {str(int(np.datetime64(d, "s").astype(int)) + 52200): e for d, e in dated.items()}
+        events[kind] = {s: {"date": int(s), **e} for s, e in by_stamp.items()}
+    indicators = {"quote": [quote], "adjclose": [{"adjclose": close}]}
+    result = {"meta": meta, "timestamp": stamps, "indicators": indicators}
+    if events:
+        result["events"] = events
     return {"chart": {"result": [result], "error": None}}
 
 
