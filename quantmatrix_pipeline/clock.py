@@ -29,7 +29,9 @@ def now() -> datetime:
     try:
         instant = datetime.fromisoformat(frozen)
     except ValueError as error:
-        raise ConfigurationError(f"{ENV_NOW}={frozen!r} is no ISO 8601 instant, such as 2021-12-31T22:00:00Z") from error
+        raise ConfigurationError(
+            f"{ENV_NOW}={frozen!r} is no ISO 8601 instant, such as 2021-12-31T22:00:00Z"
+        ) from error
     if instant.tzinfo is None:
         raise ConfigurationError(f"{ENV_NOW}={frozen!r} has no offset from UTC; write {frozen}Z for UTC")
     return instant.astimezone(UTC)

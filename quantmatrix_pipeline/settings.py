@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         30, ge=0, le=600, description="a session's bars are final this long after the close"
     )
     start_session: date = Field(date(2000, 1, 3), description="the first session that has a partition")
-    benchmark: str | None = Field(None, description="always tracked; unset: SPY, or IBM on the sample, which has no fund")
+    benchmark: str | None = Field(
+        None, description="always tracked; unset: SPY, or IBM on the sample, which has no fund"
+    )
     history_sessions: int = Field(1260, ge=1, le=20_000, description="how many sessions deep a first fetch goes")
     fetch_concurrency: int = Field(8, ge=1, le=128, description="requests under way at once against one vendor")
     coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
@@ -123,7 +125,9 @@ def load() -> Settings:
     if env_file and not Path(env_file).is_file():
         raise ConfigurationError(f"{ENV_FILE}={env_file!r}: no such file; unset it or name an existing one")
     try:
-        return Settings(_env_file=env_file or None)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file or None)
     except ValidationError as error:
-        faults = "; ".join(f"{_variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+        faults = "; ".join(
+            f"{_variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise ConfigurationError(f"settings: {faults}") from None

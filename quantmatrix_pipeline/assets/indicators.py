@@ -44,9 +44,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def indicator_snapshots(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """The newest indicator row of every instrument as of the session, computed from stored bars alone."""
         _, session = sessions_of(context)
-        done = update_snapshots(
-            platform.warehouse, platform.calendar, session, grace=platform.grace, now=clock.now()
-        )
+        done = update_snapshots(platform.warehouse, platform.calendar, session, grace=platform.grace, now=clock.now())
         return MaterializeResult(
             metadata={
                 "dagster/row_count": done.instruments,

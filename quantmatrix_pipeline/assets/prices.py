@@ -80,4 +80,3 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         )
 
     return [daily_bars]
-

@@ -45,10 +45,17 @@ def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefin
             "daily_bars",
             *computed,
         ),
-        job(REFRESH_CONSTITUENTS, "Read the indexes' members again and bring the tracked set up to date.",
-            "index_constituents", "tracked_universe"),  # fmt: skip
+        job(
+            REFRESH_CONSTITUENTS,
+            "Read the indexes' members again and bring the tracked set up to date.",
+            "index_constituents",
+            "tracked_universe",
+        ),  # fmt: skip
         job(RECOMPUTE, "Compute snapshots and history again from stored bars; no network.", *computed),
-        job(RECORD, "Record the history of a session or a range again; only what differs is written.",
-            "indicator_history"),  # fmt: skip
+        job(
+            RECORD,
+            "Record the history of a session or a range again; only what differs is written.",
+            "indicator_history",
+        ),  # fmt: skip
         job(REFRESH_COVERAGE, "Work out the coverage again.", "coverage_report"),
     ]

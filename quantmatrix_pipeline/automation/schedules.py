@@ -30,7 +30,9 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
         ticked = context.scheduled_execution_time.date()
         session = platform.newest_session()
         if platform.source.listings() == [] and session != ticked:
-            return SkipReason(f"{ticked} is no session of {platform.calendar.name}, or it has not closed; newest: {session}")
+            return SkipReason(
+                f"{ticked} is no session of {platform.calendar.name}, or it has not closed; newest: {session}"
+            )
         return _run(session, run_key=f"chain-{session}")
 
     @schedule(

@@ -7,11 +7,13 @@ from datetime import date
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars.adjustment import SplitTable, anchor
 from quantmatrix_pipeline.bars.batch import Basis, Dates, Floats, Ints
 
+SourceIds = npt.NDArray[np.int16]
 # source_id -> (vendor, basis, basis_date)
 Sources = Mapping[int, tuple[str, str, date | None]]
 
@@ -28,7 +30,7 @@ def split_table(splits: pa.Table) -> SplitTable:
     )
 
 
-def quoted_on(session: Dates, source_id: Ints, sources: Sources) -> Dates:
+def quoted_on(session: Dates, source_id: SourceIds, sources: Sources) -> Dates:
     """Return the day in whose shares each stored bar is quoted: its session for raw prices, else the basis date."""
     days = session.copy()
     for number in np.unique(source_id):
@@ -38,6 +40,8 @@ def quoted_on(session: Dates, source_id: Ints, sources: Sources) -> Dates:
     return days
 
 
-def stored_units(splits: SplitTable, instrument_id: Ints, session: Dates, source_id: Ints, sources: Sources) -> Floats:
+def stored_units(
+    splits: SplitTable, instrument_id: Ints, session: Dates, source_id: SourceIds, sources: Sources
+) -> Floats:
     """Return U(anchor) of each stored bar: times its price, the price in shares of the instrument's first day."""
     return splits.unit(instrument_id, quoted_on(session, source_id, sources))

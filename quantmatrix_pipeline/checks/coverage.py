@@ -20,7 +20,11 @@ def build() -> list[AssetChecksDefinition]:
         )
         return AssetCheckResult(
             passed=report.share >= report.target,
-            metadata={"share": round(report.share, 4), "target": report.target, "without_any_bar": report.buckets[NONE]},
+            metadata={
+                "share": round(report.share, 4),
+                "target": report.target,
+                "without_any_bar": report.buckets[NONE],
+            },
         )
 
     @asset_check(asset="coverage_report")

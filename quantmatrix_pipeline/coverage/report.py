@@ -62,7 +62,11 @@ class CoverageReport:
         return f"{self.session} degraded: {'; '.join(self.reasons)} -> press {self.job}"
 
     def as_json(self) -> dict[str, Any]:
-        body = asdict(self) | {"session": self.session.isoformat(), "status": self.status, "share": round(self.share, 6)}
+        body = asdict(self) | {
+            "session": self.session.isoformat(),
+            "status": self.status,
+            "share": round(self.share, 6),
+        }
         body["stale"] = {bucket: list(symbols)[:SHOWN_STALE] for bucket, symbols in self.stale.items()}
         body["headline"] = self.headline()
         return body

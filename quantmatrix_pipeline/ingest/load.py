@@ -134,7 +134,7 @@ def _beside_stored(transaction: ArrowTransaction, instrument_id: Ints, bars: Bar
 
 
 def _key(instrument_id: Ints, session: Dates) -> npt.NDArray[np.int64]:
-    return (instrument_id.astype(np.int64) << 32) + session.astype(np.int64)  # type: ignore[no-any-return]
+    return (instrument_id.astype(np.int64) << 32) + session.astype(np.int64)
 
 
 def _judge(
@@ -254,7 +254,7 @@ def _unreadable(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: da
         {
             "vendor": answer.vendor,
             "symbol": row.symbol,
-            "instrument_id": instruments[row.symbol].instrument_id if row.symbol in instruments else None,
+            "instrument_id": _id_of(row.symbol, instruments),
             "interval": INTERVAL,
             "session": row.session,
             "reason_codes": [row.reason],
@@ -264,6 +264,11 @@ def _unreadable(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: da
         }
         for row in answer.unreadable
     ]
+
+
+def _id_of(symbol: str | None, instruments: Mapping[str, Tracked]) -> int | None:
+    known = instruments.get(symbol) if symbol else None
+    return known.instrument_id if known else None
 
 
 def _asked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from quantmatrix_pipeline.providers.contract import Listing
 from quantmatrix_pipeline.warehouse import instruments, universe
@@ -20,9 +20,7 @@ class TrackedSet:
     by_reason: dict[str, int]
 
 
-def update_tracked(
-    warehouse: Warehouse, session: date, *, benchmark: str, listings: Sequence[Listing]
-) -> TrackedSet:
+def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listings: Sequence[Listing]) -> TrackedSet:
     """Bring the tracked set up to date and return it.
 
     `listings` is what a finite source (files, sample) holds; facts such as kind and delisting date are taken from it for
@@ -74,3 +72,8 @@ def _describe(warehouse: Warehouse, listings: Sequence[Listing]) -> None:
             if x.symbol in known
         ],
     )
+
+
+def watch(warehouse: Warehouse, symbols: Sequence[str], now: datetime) -> int:
+    """Put canonical symbols on the watch list, making instruments for new ones; return how many were not on it."""
+    return universe.watch(warehouse, list(instruments.ensure(warehouse, symbols).values()), now)

@@ -53,7 +53,7 @@ def lives(warehouse: Warehouse, last: date) -> list[Life]:
         """,
         last=last,
     )
-    return [Life(*row) for row in rows]
+    return [Life(**row._mapping) for row in rows]
 
 
 def bars_of_session(warehouse: Warehouse, session: date) -> int:
@@ -109,5 +109,3 @@ def row_counts(warehouse: Warehouse) -> dict[str, int]:
     )  # fmt: skip
     union = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM {name}" for name in tables)
     return {row.name: row.n for row in warehouse.rows(union)}
-
-

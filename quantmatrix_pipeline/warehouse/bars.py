@@ -82,9 +82,7 @@ def read_daily(
     if min_quality is not None:
         conditions.append(f"quality_score >= {min_quality!r}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return transaction.query(
-        f"SELECT {', '.join(columns)} FROM price_data_1d{where} ORDER BY instrument_id, session"
-    )
+    return transaction.query(f"SELECT {', '.join(columns)} FROM price_data_1d{where} ORDER BY instrument_id, session")
 
 
 def read_neighbourhood(

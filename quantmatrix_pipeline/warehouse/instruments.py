@@ -57,8 +57,10 @@ def get(warehouse: Warehouse, symbol: str) -> Instrument:
     """
     rows = warehouse.rows(_SELECT + " WHERE s.symbol = :symbol", symbol=symbol.upper())
     if not rows:
-        raise UnknownSymbol(f"no instrument bears the symbol {symbol.upper()!r}; `qm symbols list` shows those that are known")
-    return Instrument(*rows[0])
+        raise UnknownSymbol(
+            f"no instrument bears the symbol {symbol.upper()!r}; `qm symbols list` shows those that are known"
+        )
+    return Instrument(**rows[0]._mapping)
 
 
 def by_ids(warehouse: Warehouse, instrument_ids: Sequence[int]) -> list[Instrument]:
@@ -66,7 +68,7 @@ def by_ids(warehouse: Warehouse, instrument_ids: Sequence[int]) -> list[Instrume
     rows = warehouse.rows(
         _SELECT + " WHERE i.instrument_id = ANY(:ids) ORDER BY i.instrument_id", ids=[int(i) for i in instrument_ids]
     )
-    return [Instrument(*row) for row in rows]
+    return [Instrument(**row._mapping) for row in rows]
 
 
 def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:

@@ -86,7 +86,7 @@ def apply_members(
             given,
         ).all()
         reactivated = sum(row.returned for row in opened)
-        change = MembershipChange(len(given["ids"]), len(opened) - reactivated, reactivated, inactivated)
+        change = MembershipChange(len(set(member_ids)), len(opened) - reactivated, reactivated, inactivated)
         run(
             sa.text("""
                 INSERT INTO index_refreshes (index_code, session, fetched, inserted, reactivated, inactivated,
@@ -140,9 +140,7 @@ def unwatch(warehouse: Warehouse, instrument_ids: Sequence[int]) -> int:
     """Take instruments off the watch list, and out of the tracked set where nothing else holds them there."""
     with warehouse.begin() as connection:
         given = {"ids": list(instrument_ids)}
-        removed = connection.execute(
-            sa.text("DELETE FROM watch_list WHERE instrument_id = ANY (:ids)"), given
-        ).rowcount
+        removed = connection.execute(sa.text("DELETE FROM watch_list WHERE instrument_id = ANY (:ids)"), given).rowcount
         connection.execute(
             sa.text("""
                 UPDATE symbol_universe SET reasons = array_remove(reasons, 'watch_list'),
@@ -180,7 +178,7 @@ def tracked(warehouse: Warehouse) -> list[Tracked]:
         WHERE u.active
         ORDER BY s.symbol COLLATE "C"
     """)
-    return [Tracked(r[0], r[1], r[2], r[3], r[4], tuple(r[5]), r[6]) for r in rows]
+    return [Tracked(**{**row._mapping, "reasons": tuple(row.reasons)}) for row in rows]
 
 
 def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[str]]) -> set[int]:

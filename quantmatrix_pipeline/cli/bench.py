@@ -1,0 +1,17 @@
+"""`qm bench`: measure this machine, side by side with named peers and the machine's own limits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    suite: Annotated[str, typer.Argument(help="all, load, panel, indicators, chain, history, api or memory")] = "all",
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+) -> None:
+    """Print medians and ratios of one run; a number alone says little on a shared machine."""
+    from quantmatrix_pipeline.bench.run import run_suites
+
+    run_suites(suite, repeats)

@@ -1,0 +1,191 @@
+"""`qm run`: the guided chain for one session or a range, in this process, with a report for an operator."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from quantmatrix_pipeline.cli.home import prepare
+from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError
+from quantmatrix_pipeline.settings import load
+
+if TYPE_CHECKING:
+    from dagster import DagsterEvent, ExecuteInProcessResult
+
+    from quantmatrix_pipeline.resources.platform import Platform
+
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run of the chain did, in an operator's words."""
+
+    first: str
+    last: str
+    source: str
+    succeeded: bool
+    seconds: float
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # asset -> its plain metadata
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    failed_checks: list[str] = field(default_factory=list)
+    error: str | None = None
+    dagster_seconds: float = 0.0
+
+
+def run(
+    session: Day = None,
+    since: Day = None,
+    until: Day = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Run the whole chain for a session (default: the newest the source can serve), or for --since .. --until."""
+    if session and (since or until):
+        raise ConfigurationError("name either --session or a range with --since and --until, not both")
+    if until and not since:
+        raise ConfigurationError("--until needs --since; for one session write --session")
+    console = Console(stderr=as_json)
+    settings = load()
+    with console.status("starting PostgreSQL and applying migrations"):
+        applied = prepare(settings)
+    if applied:
+        console.print(f"database: applied {len(applied)} migrations", highlight=False)
+    with console.status("loading Dagster"):
+        from quantmatrix_pipeline.resources.platform import Platform
+
+        platform = Platform()
+        newest = platform.newest_session()
+    first, last = _sessions(platform, session, since, until, newest)
+    console.print(f"source: {platform.selection.provider.name} ({platform.selection.reason})", highlight=False)
+    console.print(f"chain:  {first}" + ("" if first == last else f" .. {last}"), highlight=False)
+    report = execute(platform, first, last, console)
+    if as_json:
+        typer.echo(json.dumps(asdict(report), default=str))
+    else:
+        _print(report, console)
+    if not report.succeeded:
+        raise QuantMatrixError(report.error or "the chain failed; run it with --debug to see where")
+
+
+def _sessions(
+    platform: Platform, session: datetime | None, since: datetime | None, until: datetime | None, newest: date
+) -> tuple[date, date]:
+    calendar = platform.calendar
+    if since:
+        end = until.date() if until else newest
+        inside = calendar.sessions_in(since.date(), end)
+        if not len(inside):
+            raise ConfigurationError(f"there is no session of {calendar.name} from {since:%Y-%m-%d} to {end}")
+        first, last = inside[0].item(), inside[-1].item()
+    else:
+        first = last = calendar.require_session(session.date()) if session else newest
+    if last > newest:
+        raise ConfigurationError(
+            f"{last} can't be run yet: the newest session that {platform.source.name} serves is {newest}"
+        )
+    if first < platform.settings.start_session:
+        raise ConfigurationError(f"{first} lies before QM_START_SESSION={platform.settings.start_session}")
+    return first, last
+
+
+def execute(platform: Platform, first: date, last: date, console: Console) -> RunReport:
+    """Run the guided chain in this process and return what it did."""
+    from dagster import DagsterInstance
+
+    from quantmatrix_pipeline.automation.jobs import RESTORE
+    from quantmatrix_pipeline.definitions import build_defs
+
+    started = time.perf_counter()
+    job = build_defs().resolve_job_def(RESTORE)
+    run_id = str(uuid4())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    tags = (
+        {}
+        if first == last
+        else {
+            "dagster/asset_partition_range_start": str(first),
+            "dagster/asset_partition_range_end": str(last),
+        }
+    )
+    with DagsterInstance.get() as instance, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("chain", total=len(job.nodes))
+
+        def follow(entry: Any) -> None:
+            event = entry.dagster_event
+            if event is not None and event.is_step_start:
+                progress.update(task, description=str(event.step_key))
+            elif event is not None and event.is_step_success:
+                progress.advance(task)
+
+        instance.add_event_listener(run_id, follow)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=str(first) if first == last else None,
+            tags=tags,
+            run_id=run_id,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    report = RunReport(
+        str(first), str(last), platform.source.name, result.success, round(time.perf_counter() - started, 3)
+    )
+    _collect(report, result)
+    return report
+
+
+def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
+    for event in result.all_events:
+        if event.is_step_success:
+            report.step_seconds[str(event.step_key)] = round(event.step_success_data.duration_ms / 1000, 3)
+        elif event.is_step_failure:
+            report.error = _cause(event)
+        elif event.event_type_value == "ASSET_MATERIALIZATION":
+            metadata = event.materialization.metadata
+            plain = {k: v.value for k, v in metadata.items() if isinstance(v.value, str | int | float | bool)}
+            report.facts[event.materialization.asset_key.to_user_string()] = plain
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                report.failed_checks.append(f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}")
+    ours = sum(float(facts.get("seconds", 0)) for facts in report.facts.values())
+    report.dagster_seconds = round(report.seconds - ours, 3)
+
+
+def _cause(event: DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = " ".join(error.message.split()) if error else "no cause was recorded"
+    return f"step {event.step_key}: {message.split(': ', 1)[-1]}"
+
+
+def _print(report: RunReport, console: Console) -> None:
+    bars, history = report.facts.get("daily_bars", {}), report.facts.get("indicator_history", {})
+    snapshots, coverage = report.facts.get("indicator_snapshots", {}), report.facts.get("coverage_report", {})
+    if coverage:
+        console.print(f"\n[bold]{coverage['headline']}[/]", highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
+                          f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged")  # fmt: skip
+    table.add_row("asked", str(bars.get("asked", "-")))
+    table.add_row("snapshots", f"{snapshots.get('dagster/row_count', 0):,} ({snapshots.get('changed', 0):,} changed)")
+    table.add_row("history", f"{history.get('recorded', 0):,} recorded, {history.get('restated', 0):,} restated, "
+                             f"{history.get('unchanged', 0):,} unchanged")  # fmt: skip
+    table.add_row("failed checks", ", ".join(report.failed_checks) or "none")
+    steps = {name: seconds for name, seconds in report.step_seconds.items() if name in report.facts}
+    table.add_row("time", f"{report.seconds:.1f} s: " + ", ".join(f"{n} {s:.1f}" for n, s in steps.items()))
+    table.add_row("", f"of it {report.dagster_seconds:.1f} s are Dagster's own (runs, events, checks)")
+    console.print(table, highlight=False)
+    if report.succeeded:
+        console.print(
+            "\nnext: `qm status`, `qm coverage`, `make up` for the Dagster UI and the read API", highlight=False
+        )

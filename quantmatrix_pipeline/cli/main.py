@@ -1,0 +1,71 @@
+"""The entry point of `qm`: subcommands, one clear line for an expected failure, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from quantmatrix_pipeline import __version__
+from quantmatrix_pipeline.cli import bench, chain, db, doctor, export, status, symbols, up
+from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.settings import load
+
+app = typer.Typer(
+    name="qm",
+    help="The market-data platform: run the nightly chain, look at its state, serve and export what it keeps.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(chain.run)
+app.command("up")(up.up)
+app.command("status")(status.status)
+app.command("coverage")(status.coverage)
+app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
+app.add_typer(db.app, name="db")
+app.add_typer(symbols.app, name="symbols")
+app.add_typer(export.app, name="export")
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
+) -> None:
+    if debug:
+        os.environ["QM_DEBUG"] = "1"
+    level = "DEBUG" if debug else load().log_level.value
+    # What libraries say at INFO is their business; a person at a terminal asked for ours.
+    logging.basicConfig(level=max(logging.getLevelName(level), logging.WARNING) if not debug else "DEBUG")
+    if not debug:
+        warnings.simplefilter("ignore")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def run() -> None:
+    """Run `qm`; an expected failure is one line on standard error and its own exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except QuantMatrixError as error:
+        if debug:
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

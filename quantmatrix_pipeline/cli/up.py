@@ -1,0 +1,127 @@
+"""`qm up`: the Dagster UI, its daemon and the read API together, as one process group that ends as one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from quantmatrix_pipeline.cli.home import prepare
+from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.settings import Settings, load
+
+GRACE_SECONDS = 15.0
+WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
+
+
+def up(
+    host: Annotated[str, typer.Option(help="address of the Dagster UI")] = "127.0.0.1",
+) -> None:
+    """Run the Dagster UI, its daemon (schedules, sensors, queue) and the read API until Ctrl-C or SIGTERM."""
+    settings = load()
+    console = Console(soft_wrap=True)
+    with console.status("starting PostgreSQL and applying migrations"):
+        prepare(settings)
+    code = Supervisor(_commands(settings, host), settings.data_dir.resolve() / "logs", console).run(
+        [
+            f"Dagster UI  http://{host}:{settings.ui_port}",
+            f"read API    http://{settings.api_host}:{settings.api_port}/docs",
+            f"logs        {settings.data_dir.resolve() / 'logs'}",
+        ]
+    )
+    raise typer.Exit(code)
+
+
+def _commands(settings: Settings, host: str) -> dict[str, list[str]]:
+    python = sys.executable
+    workspace = ["-w", str(WORKSPACE)]
+    return {
+        "api": [python, "-m", "quantmatrix_pipeline.api"],
+        "ui": [python, "-m", "dagster_webserver", "-h", host, "-p", str(settings.ui_port), *workspace],
+        "daemon": [python, "-m", "dagster._daemon", "run", *workspace],
+    }
+
+
+class Supervisor:
+    """Starts processes in one group of their own, watches them, and ends all of them when one ends or it is told to.
+
+    Dagster's servers start children (code servers) that outlive a parent's SIGTERM; whatever descends from us is ended.
+    """
+
+    def __init__(self, commands: dict[str, list[str]], logs: Path, console: Console) -> None:
+        self._commands = commands
+        self._logs = logs
+        self._console = console
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._told_to_stop = False
+
+    def run(self, announcement: list[str]) -> int:
+        """Run until a signal or a death; return 0 when told to stop, 1 when a process died by itself."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, command in self._commands.items():
+                self._start(name, command)
+            for line in announcement:
+                self._console.print(line, highlight=False)
+            self._console.print("Ctrl-C stops all of it; the embedded database stays (`qm db stop`)", highlight=False)
+            dead = self._watch()
+        finally:
+            self._end()
+        if dead is not None:
+            raise QuantMatrixError(
+                f"{dead} ended with code {self._children[dead].returncode}; its log: {self._logs / dead}.log"
+            )
+        return 0
+
+    def _start(self, name: str, command: list[str]) -> None:
+        group = next(iter(self._children.values())).pid if self._children else 0
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=group
+            )
+
+    def _watch(self) -> str | None:
+        while not self._told_to_stop:
+            for name, child in self._children.items():
+                if child.poll() is not None:
+                    return name
+            time.sleep(0.2)
+        return None
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._told_to_stop = True
+
+    def _end(self) -> None:
+        ours = psutil.Process()
+        family = ours.children(recursive=True)
+        for process in family:
+            _send(process.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=GRACE_SECONDS)
+        # Whoever was started meanwhile belongs to the group of the first child.
+        stubborn = {p.pid for p in alive} | {p.pid for p in ours.children(recursive=True)}
+        for pid in stubborn:
+            _send(pid, signal.SIGKILL)
+        if self._children:
+            with_group = next(iter(self._children.values())).pid
+            try:
+                os.killpg(with_group, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                return
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
