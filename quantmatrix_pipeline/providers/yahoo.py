@@ -7,6 +7,7 @@ same calls (`Ticker.history`) run in threads of our own, so that each failure ke
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,6 +148,7 @@ class YahooProvider:
         import yfinance as yf  # costs a second and opens caches on disk
 
         yf.config.debug.hide_exceptions = False
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # each failure is handed on with its type instead
         theirs, symbol = to_vendor(VENDOR, request.symbol), request.symbol
         ticker = yf.Ticker(theirs, session=self._session)
         ticker._tz = _EXCHANGE_TZ  # else a second call per symbol, only to learn where the window's midnight lies
