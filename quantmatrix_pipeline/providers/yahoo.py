@@ -125,7 +125,9 @@ class YahooProvider:
                 part = requests[start : start + PART]
                 found = await asyncio.gather(*(loop.run_in_executor(pool, self._ask, r, stop) for r in part))
                 if isinstance(stop.cause, VendorUnavailable) and not stop.answered:
-                    raise stop.cause
+                    raise VendorUnavailable(
+                        VENDOR, f"Yahoo can't be reached; go online, or set QM_SOURCE to files or sample ({stop.cause})"
+                    )
                 yield _answer(part, found)
 
     def _ask(self, request: BarRequest, stop: _Stop) -> _Fetched | VendorError:

@@ -248,7 +248,7 @@ def test_without_a_connection_the_whole_call_fails_after_a_few_tries() -> None:
     with replay(yahoo({})) as gone:
         pass
     provider = YahooProvider(base_url=gone.url)
-    with pytest.raises(VendorUnavailable):
+    with pytest.raises(VendorUnavailable, match="QM_SOURCE"):
         ask(provider, [f"S{n}" for n in range(100)], WEEK)
     assert not provider.answers(1.0)
 
