@@ -16,7 +16,7 @@ TOLERANCE = 1e-12  # relative: an average of equal cent prices misses them by an
 
 # The fewest additions that reach every window, each sum serving the longer ones.
 _SUMS = [sum_step(recent, earlier) for recent, earlier in (
-    (1, 1), (2, 2), (4, 1), (4, 4), (5, 5), (10, 4), (10, 10), (20, 1), (20, 20), (40, 10), (50, 50), (100, 50), (100, 100)
+    (1, 1), (2, 2), (4, 1), (4, 4), (5, 5), (10, 4), (10, 10), (20, 1), (20, 20), (10, 40), (50, 50), (100, 50), (100, 100)
 )]  # fmt: skip
 
 _ALIGNED = ("ema_21", "sma_21", "sma_50", "sma_100", "sma_200")
@@ -33,9 +33,9 @@ class SimpleAverages:
         self._sums = RollingReduction(np.add, _SUMS, width)
 
     def advance(self, tile: Tile) -> None:
-        self._sums.advance(tile.row0, tile.close())
-        for n in SMA_WINDOWS:
-            np.multiply(self._sums.over(n, tile.row0, tile.rows), 1.0 / n, out=tile.out(f"sma_{n}"))
+        for n, total in self._sums.advance(tile.row0, tile.close(), tile.scratch("a")):
+            if n in SMA_WINDOWS:
+                np.multiply(total, 1.0 / n, out=tile.out(f"sma_{n}"))
 
 
 class ExponentialAverages:

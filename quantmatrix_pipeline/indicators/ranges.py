@@ -9,6 +9,7 @@ from quantmatrix_pipeline.indicators.tile import Tile
 from quantmatrix_pipeline.indicators.windows import RollingReduction, extreme_steps
 
 MIDDLE = 50.0
+_NAMES = {n: name for name, n in RANGE_WINDOWS.items()}
 
 
 class RangePosition:
@@ -26,14 +27,15 @@ class RangePosition:
         self._lowest = RollingReduction(np.minimum, steps, width)
 
     def advance(self, tile: Tile) -> None:
-        self._highest.advance(tile.row0, tile.high())
-        self._lowest.advance(tile.row0, tile.low())
         span, position, flat = tile.scratch("a"), tile.scratch("b"), tile.flags("flat")
-        for name, n in RANGE_WINDOWS.items():
-            lowest = self._lowest.over(n, tile.row0, tile.rows)
-            np.subtract(self._highest.over(n, tile.row0, tile.rows), lowest, out=span)
+        highs = self._highest.advance(tile.row0, tile.high(), tile.scratch("highest"))
+        lows = self._lowest.advance(tile.row0, tile.low(), tile.scratch("lowest"))
+        for (n, highest), (_, lowest) in zip(highs, lows, strict=True):
+            if n not in _NAMES:
+                continue
+            np.subtract(highest, lowest, out=span)
             np.equal(span, 0.0, out=flat)
             np.subtract(tile.close(), lowest, out=position)
             np.divide(position, span, out=position)
-            out = np.multiply(position, 100.0, out=tile.out(f"range_pos_{name}"))
+            out = np.multiply(position, 100.0, out=tile.out(f"range_pos_{_NAMES[n]}"))
             np.copyto(out, MIDDLE, where=flat)

@@ -65,26 +65,34 @@ class _Ring:
 class RollingReduction:
     """A reduction (`np.add`, `np.maximum`, `np.minimum`) over the last n bars, for each size that `steps` makes.
 
-    Rows with fewer than n bars before them hold a reduction with zeros: the caller's look-back hides them.
+    Only the sizes that a longer one reads back in time are kept from tile to tile. Rows with fewer than n bars before them
+    hold a reduction with zeros: the caller's look-back hides them.
     """
 
     def __init__(self, operation: np.ufunc, steps: Sequence[Step], width: int) -> None:
         self._operation = operation
         self._steps = steps
-        depth = dict.fromkeys([1, *(step.size for step in steps)], 0)
+        depth: dict[int, int] = {}
         for step in steps:
-            depth[step.earlier] = max(depth[step.earlier], step.lag)
+            depth[step.earlier] = max(depth.get(step.earlier, 0), step.lag)
         self._rings = {size: _Ring(lag, width) for size, lag in depth.items()}
 
-    def advance(self, row0: int, x: Floats) -> None:
-        """Take in the bars from `row0` on; shape (rows, width)."""
+    def advance(self, row0: int, x: Floats, scratch: Floats) -> Iterator[tuple[int, Floats]]:
+        """Take in the bars from `row0` on and yield each size with its reductions, in the order of the steps.
+
+        Parameters
+        ----------
+        x
+            Shape (rows, width): the bars.
+        scratch
+            Shape (rows, width): holds what only the caller needs. A yielded array is read only, and good until the next.
+        """
         rows = len(x)
-        np.copyto(self._rings[1].now(row0, rows), x)
+        now = {size: ring.now(row0, rows) for size, ring in self._rings.items()}
+        np.copyto(now[1], x)
         for step in self._steps:
-            into, recent = (self._rings[size].now(row0, rows) for size in (step.size, step.recent))
+            into = now.get(step.size, scratch)
+            recent = now[step.recent]
             for part, earlier in self._rings[step.earlier].lagged(row0, rows, step.lag):
                 self._operation(recent[part], earlier, out=into[part])
-
-    def over(self, n: int, row0: int, rows: int) -> Floats:
-        """Return the reduction over the last n bars for the rows just taken in; read only."""
-        return self._rings[n].now(row0, rows)
+            yield step.size, into

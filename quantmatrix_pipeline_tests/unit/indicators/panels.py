@@ -1,0 +1,79 @@
+"""Panels for the tests: real daily bars, and ragged ones that hypothesis draws."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
+from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline_tests.shared_data import shared_data
+
+Floats = npt.NDArray[np.float64]
+
+
+@cache
+def real_panel(symbols: int, missing: float = 0.0) -> Panel:
+    """The first symbols by name of the shared daily bars, less a seeded share of the rows."""
+    table = pq.read_table(shared_data("daily", "us_daily_2015_2021.parquet")).sort_by(
+        [("symbol", "ascending"), ("date", "ascending")]
+    )
+    name = table["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
+    keep = (name < symbols) & (np.random.default_rng(7).random(len(name)) >= missing)
+    fields = ("open", "high", "low", "close", "volume")
+    columns = {field: table[field].to_numpy()[keep].astype(float) for field in fields}
+    return Panel.from_rows(name[keep], table["date"].to_numpy()[keep].astype("datetime64[D]"), **columns)
+
+
+def series(panel: Panel, instrument: int) -> tuple[Floats, Floats, Floats]:
+    """High, low and close of one instrument, as contiguous vectors."""
+    bars = panel.length[instrument]
+    high, low, close = (getattr(panel, field)[:bars, instrument].copy() for field in ("high", "low", "close"))
+    return high, low, close
+
+
+def column(values: Floats, name: str, instrument: int, panel: Panel) -> Floats:
+    """One column of one instrument's rows."""
+    return values[: panel.length[instrument], COLUMN_INDEX[name], instrument]
+
+
+def same_bits(left: Floats, right: Floats) -> bool:
+    """Equal to the last bit, whatever the sign of a NaN."""
+    return left.shape == right.shape and bool(np.array_equal(left, right, equal_nan=True))
+
+
+def bars(rng: np.random.Generator, length: int, scale: float, tick: float, flat: float) -> dict[str, Floats]:
+    """A random walk in ticks: with coarse ticks it ties often; `flat` is the chance that a bar repeats the last close."""
+    steps = rng.normal(0, 0.02, length)
+    still = rng.random(length) < flat
+    still |= np.repeat(rng.random(length // 25 + 1) < flat, 25)[:length]  # whole stretches without a trade
+    steps[still] = 0.0
+    ticks = np.maximum(np.round(np.exp(np.cumsum(steps)) / tick), 2.0)
+    opening = np.concatenate((ticks[:1], ticks[:-1]))
+    reach = np.where(still, 0, rng.integers(0, 4, (2, length)))
+    high = np.maximum(opening, ticks) + reach[0]
+    low = np.maximum(np.minimum(opening, ticks) - reach[1], 1.0)
+    unit = scale * tick
+    return {"open": opening * unit, "high": high * unit, "low": low * unit, "close": ticks * unit}
+
+
+@st.composite
+def ragged_panels(draw: st.DrawFn, most_bars: int = 330) -> Panel:
+    """Up to five instruments of very different length, price and liveliness, with holes in their sessions."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    lengths = draw(st.lists(st.integers(1, most_bars), min_size=1, max_size=5))
+    ids, sessions, pieces = [], [], []
+    for instrument, length in enumerate(lengths):
+        scale = draw(st.sampled_from([1e-4, 0.01, 1.0, 37.25, 1e4, 1e8]))
+        tick = draw(st.sampled_from([1e-6, 1e-4, 0.01]))
+        pieces.append(bars(rng, length, scale, tick, draw(st.sampled_from([0.0, 0.2, 0.9]))))
+        days = np.sort(rng.choice(np.arange(2 * length + 5), length, replace=False))
+        sessions.append(np.busday_offset("2015-01-01", days, roll="forward"))
+        ids.append(np.full(length, instrument, np.int32))
+    fields = {field: np.concatenate([piece[field] for piece in pieces]) for field in pieces[0]}
+    volume = np.ones(len(fields["close"]))
+    return Panel.from_rows(np.concatenate(ids), np.concatenate(sessions), **fields, volume=volume)

@@ -1,0 +1,59 @@
+"""TA-Lib is the reference: values to 1e-9 relative and the same NaN masks, on real bars and on drawn ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from quantmatrix_pipeline.indicators.catalogue import ATR_WINDOWS, EMA_WINDOWS, PERF_WINDOWS, SMA_WINDOWS
+from quantmatrix_pipeline.indicators.engine import compute
+from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, column, ragged_panels, real_panel, series
+
+talib = pytest.importorskip("talib")
+
+EMA200_BARS = (
+    660  # the engine shows EMA200 from bar 660 on, TA-Lib from bar 200: the rows between are masked in TA-Lib's
+)
+
+
+def talib_columns(high: Floats, low: Floats, close: Floats) -> dict[str, Floats]:
+    columns = {"rsi": talib.RSI(close, 14)}
+    columns |= {f"sma_{n}": talib.SMA(close, n) for n in SMA_WINDOWS}
+    columns |= {f"ema_{n}": talib.EMA(close, n) for n in EMA_WINDOWS}
+    columns["ema_200"][: EMA200_BARS - 1] = np.nan
+    columns |= {f"atr_{n}": talib.ATR(high, low, close, n) for n in ATR_WINDOWS}
+    columns |= {f"atrp_{n}": talib.NATR(high, low, close, n) for n in ATR_WINDOWS}
+    columns["adx"] = talib.ADX(high, low, close, 14)
+    columns["plus_di"] = talib.PLUS_DI(high, low, close, 14)
+    columns["minus_di"] = talib.MINUS_DI(high, low, close, 14)
+    columns["macd"], columns["macd_signal"], columns["macd_histogram"] = talib.MACD(close, 12, 26, 9)
+    columns |= {f"perf_{n}d": talib.ROC(close, n) for n in PERF_WINDOWS}
+    return columns
+
+
+def assert_equal_to_talib(panel: Panel) -> None:
+    values = compute(panel)
+    for instrument in range(panel.width):
+        high, low, close = series(panel, instrument)
+        for name, expected in talib_columns(high, low, close).items():
+            # A difference of averages is exact to the averages' size, not to its own when they cancel.
+            floor = 1e-12 * np.abs(close).max() if name.startswith("macd") else 1e-10 * (name in {"adx", "rsi"})
+            found = column(values, name, instrument, panel)
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=f"{name} of {instrument}")
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=floor, err_msg=f"{name} of {instrument}")
+
+
+def test_real_bars_give_what_talib_gives() -> None:
+    assert_equal_to_talib(real_panel(48))
+
+
+def test_real_bars_with_one_percent_of_the_rows_missing_give_what_talib_gives() -> None:
+    assert_equal_to_talib(real_panel(48, missing=0.01))
+
+
+@settings(max_examples=60, deadline=None)
+@given(ragged_panels())
+def test_drawn_panels_give_what_talib_gives(panel: Panel) -> None:
+    assert_equal_to_talib(panel)

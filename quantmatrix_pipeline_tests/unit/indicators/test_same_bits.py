@@ -1,0 +1,105 @@
+"""A value depends on its own instrument's bars up to its own row, to the bit, and a split moves nothing but the unit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantmatrix_pipeline.indicators import engine
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.indicators.engine import blocks, compute, last_rows
+from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline_tests.unit.indicators.panels import ragged_panels, real_panel, same_bits
+
+QUICK = settings(max_examples=30, deadline=None)
+
+
+@QUICK
+@given(ragged_panels(), st.data())
+def test_later_bars_change_no_bit_of_earlier_rows(panel: Panel, data: st.DataObject) -> None:
+    bars = data.draw(st.integers(1, panel.bars))
+    assert same_bits(compute(panel.cut(bars)), np.where(_within(panel, bars), compute(panel)[:bars], np.nan))
+
+
+def _within(panel: Panel, bars: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return (np.arange(bars)[:, None] < panel.length)[:, None]
+
+
+@QUICK
+@given(ragged_panels(), st.randoms(use_true_random=False))
+def test_the_order_of_the_batch_changes_no_bit(panel: Panel, random: object) -> None:
+    order = np.arange(panel.width)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert same_bits(compute(panel.select(order)), compute(panel)[:, :, order])
+
+
+def test_an_instrument_alone_has_the_bits_that_it_has_in_a_batch() -> None:
+    panel = real_panel(40, missing=0.01)
+    together = compute(panel)
+    for instrument in (0, 17, 39):
+        assert same_bits(compute(panel.select(np.array([instrument]))), together[:, :, [instrument]])
+
+
+def test_tiles_of_another_width_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = real_panel(40, missing=0.01)
+    whole = compute(panel)
+    monkeypatch.setattr(engine, "TILE_WIDTH", 7)
+    assert same_bits(compute(panel), whole)
+
+
+def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = real_panel(40)
+    whole = compute(panel)
+    monkeypatch.setattr(engine, "TILE_WIDTH", 16)
+    for block in blocks(panel, threads=2):
+        assert same_bits(block.values, whole[block.row0 : block.row1])
+
+
+@pytest.mark.parametrize("first_row", [0, 1, 100, 659, 1200])
+def test_a_range_has_the_bits_of_the_whole_history(first_row: int) -> None:
+    panel = real_panel(12)
+    whole, seen = compute(panel), first_row
+    for block in blocks(panel, first_row=first_row):
+        assert block.row0 == seen
+        assert same_bits(block.values, whole[block.row0 : block.row1])
+        seen = block.row1
+    assert seen == panel.bars
+
+
+@QUICK
+@given(ragged_panels())
+def test_the_last_rows_are_the_last_rows_of_the_history(panel: Panel) -> None:
+    expected = compute(panel)[panel.length - 1, :, np.arange(panel.width)].T
+    assert same_bits(last_rows(panel), expected)
+
+
+def test_rows_after_an_instruments_last_bar_are_nan_in_every_column() -> None:
+    panel = real_panel(80)
+    short = int(panel.length.argmin())
+    assert panel.length[short] < panel.bars
+    assert np.isnan(compute(panel)[panel.length[short] :, :, short]).all()
+
+
+def test_a_split_divides_the_levels_from_its_session_on_and_changes_nothing_else() -> None:
+    panel = real_panel(5)
+    unit = panel.unit.copy()
+    unit[400:, 2] = 3.0
+    unit[900:, 2] = 21.0
+    plain, split = compute(panel), compute(dataclasses.replace(panel, unit=unit))
+    levels = np.array([column.level for column in COLUMNS])
+    assert same_bits(split[:, ~levels], plain[:, ~levels])
+    assert same_bits(split[:400, levels], plain[:400, levels])
+    np.testing.assert_allclose(split[:, levels], plain[:, levels] / unit[:, None], rtol=1e-15)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 4.0, 0.125])
+def test_another_first_share_changes_no_column_at_all(ratio: float) -> None:
+    """All prices in another unit, with the unit that undoes it: powers of two, so that not a bit may differ."""
+    panel = real_panel(20)
+    prices = {field: getattr(panel, field) * ratio for field in ("open", "high", "low", "close")}
+    scaled = dataclasses.replace(panel, unit=panel.unit * ratio, **prices)
+    assert same_bits(compute(scaled), compute(panel))
