@@ -96,11 +96,6 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def benchmark_symbol(self) -> str:
-        """The benchmark's canonical symbol."""
-        return self.benchmark or ("IBM" if self.source is Source.SAMPLE else "SPY")
-
-    @property
     def dagster_home(self) -> Path:
         return self.data_dir.resolve() / "dagster"
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema
+from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema, TextMetadataValue
 
 OWNER = "team:market-data"
 SHOWN_ROWS = 20
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue:
-    """A small table of plain values; the first rows only."""
+def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue | TextMetadataValue:
+    """A small table of plain values, the first rows only; the word "none" where there are no rows."""
     records = [TableRecord({k: _plain(v) for k, v in row.items()}) for row in list(rows)[:SHOWN_ROWS]]
-    names = list(records[0].data) if records else ["none"]
-    return MetadataValue.table(records, schema=TableSchema([TableColumn(name) for name in names]))
+    if not records:
+        return MetadataValue.text("none")
+    return MetadataValue.table(records, schema=TableSchema([TableColumn(name) for name in records[0].data]))
 
 
 def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:

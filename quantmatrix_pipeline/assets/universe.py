@@ -76,7 +76,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         tracked = update_tracked(
             platform.warehouse,
             session,
-            benchmark=platform.settings.benchmark_symbol,
+            benchmark=platform.benchmark,
             listings=platform.source.listings(),
         )
         platform.cache.publish({TRACKED_ALL: tracked.all})

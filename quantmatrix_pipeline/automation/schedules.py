@@ -29,7 +29,7 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
         """The guided chain for the session that just closed; on a holiday the tick is skipped, and says so."""
         ticked = context.scheduled_execution_time.date()
         session = platform.newest_session()
-        if platform.source.listings() == [] and session != ticked:
+        if not platform.source.listings() and session != ticked:
             return SkipReason(
                 f"{ticked} is no session of {platform.calendar.name}, or it has not closed; newest: {session}"
             )

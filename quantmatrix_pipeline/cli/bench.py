@@ -8,10 +8,11 @@ import typer
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(help="all, load, panel, indicators, chain, history, api or memory")] = "all",
+    suite: Annotated[str, typer.Argument(help="all, load, panel, indicators, history, chain, api or memory")] = "all",
     repeats: Annotated[int, typer.Option(min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Print medians and ratios of one run; a number alone says little on a shared machine."""
     from quantmatrix_pipeline.bench.run import run_suites
 
-    run_suites(suite, repeats)
+    run_suites(suite, repeats, as_json=as_json)

@@ -51,10 +51,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def examine(settings: Settings) -> list[Finding]:
     """Return what there is to say about an installation, without changing it: a stopped server stays stopped."""
-    found = [*_database(settings), _source(settings), _redis(settings), _disk(settings), _webhook(settings)]
-    if settings.benchmark is None:
-        found.append(Finding("benchmark", "note", f"QM_BENCHMARK is not set: {settings.benchmark_symbol}"))
-    return found
+    return [*_database(settings), _source(settings), _redis(settings), _disk(settings), _webhook(settings)]
 
 
 def _database(settings: Settings) -> list[Finding]:

@@ -14,10 +14,14 @@ from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """How many sessions an instrument lacks between its first and its last bar."""
+    """How many sessions an instrument lacks between its first and its last bar.
+
+    `rejected` of the `missing` came and were refused: the validation log says why. The others were never served.
+    """
 
     symbol: str
     missing: int
+    rejected: int
     first: date
     last: date
 
@@ -30,5 +34,10 @@ def holes(warehouse: Warehouse, calendar: TradingCalendar, last: date) -> list[H
     first_at = calendar.index_of(np.array([s.first for s in spans], dtype="datetime64[D]"))
     last_at = calendar.index_of(np.array([s.last for s in spans], dtype="datetime64[D]"))
     missing = last_at - first_at + 1 - np.array([s.bars for s in spans])
-    found = [Holes(s.symbol, int(m), s.first, s.last) for s, m in zip(spans, missing, strict=True) if m > 0]
+    refused = audit.rejected_sessions(warehouse, last)
+    found = [
+        Holes(s.symbol, int(m), refused.get(s.instrument_id, 0), s.first, s.last)
+        for s, m in zip(spans, missing, strict=True)
+        if m > 0
+    ]
     return sorted(found, key=lambda h: (-h.missing, h.symbol))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.contract import Capability, Provider
@@ -13,6 +15,7 @@ from quantmatrix_pipeline.providers.yahoo import YahooProvider
 from quantmatrix_pipeline.settings import Settings, Source
 
 PROBE_SECONDS = 4.0  # how long `auto` waits for Yahoo before it takes the sample
+PROBE_KEPT_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,19 @@ def _auto(settings: Settings) -> Selection:
     if settings.files_dir is not None:
         return Selection(FilesProvider(settings.files_dir), f"QM_FILES_DIR names {settings.files_dir}")
     yahoo = _yahoo(settings)
-    if yahoo.answers(PROBE_SECONDS):
+    if _answers(settings.yahoo_base_url, int(time.monotonic() // PROBE_KEPT_SECONDS)):
         return Selection(yahoo, "no QM_FILES_DIR is set, and Yahoo answers")
     why = "no QM_FILES_DIR is set, and Yahoo does not answer"
     try:
         return Selection(SampleProvider(), f"{why}: five stocks until 2013 out of the installed sample")
     except ConfigurationError as error:
         raise ConfigurationError(f"QM_SOURCE=auto finds no source: {why}; {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _answers(base_url: str | None, period: int) -> bool:
+    """Ask Yahoo once per process and `period`: sensors come by every minute."""
+    return YahooProvider(base_url=base_url).answers(PROBE_SECONDS)
 
 
 def _yahoo(settings: Settings) -> YahooProvider:

@@ -55,6 +55,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def grace(self) -> timedelta:
         return timedelta(minutes=self.settings.close_grace_minutes)
 
+    @property
+    def benchmark(self) -> str:
+        """The canonical symbol that is always tracked: QM_BENCHMARK, else SPY, or what the sample has in its place."""
+        return self.settings.benchmark or ("IBM" if self.source.name == "sample" else "SPY")
+
     def newest_session(self) -> date:
         """Return the newest session that has closed (plus grace) and that the source can serve."""
         return self.source.newest_session(self.calendar.newest_closed(clock.now(), self.grace))

@@ -56,6 +56,21 @@ def lives(warehouse: Warehouse, last: date) -> list[Life]:
     return [Life(**row._mapping) for row in rows]
 
 
+def rejected_sessions(warehouse: Warehouse, last: date) -> dict[int, int]:
+    """Return instrument_id -> number of sessions up to `last` of which a bar was refused and none is stored."""
+    rows = warehouse.rows(
+        """
+        SELECT v.instrument_id, count(DISTINCT v.session) AS sessions
+        FROM validation_log v
+        LEFT JOIN price_data_1d p ON p.instrument_id = v.instrument_id AND p.session = v.session
+        WHERE v.interval = '1d' AND v.session <= :last AND p.session IS NULL AND v.instrument_id IS NOT NULL
+        GROUP BY v.instrument_id
+        """,
+        last=last,
+    )
+    return {row.instrument_id: row.sessions for row in rows}
+
+
 def bars_of_session(warehouse: Warehouse, session: date) -> int:
     """Count the daily bars of one session."""
     return int(warehouse.scalar("SELECT count(*) FROM price_data_1d WHERE session = :session", session=session))
