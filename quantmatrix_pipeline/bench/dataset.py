@@ -1,7 +1,7 @@
 """The bars that the benchmarks and the pipeline's tests run on, as a folder that the files source reads.
 
-The real ones are the first 500 symbols, by name, that have a bar on all 1,260 sessions 2016-12-30..2021-12-31. Where the file
-with them is missing, seeded random walks of the same size take their place, and the data set says so.
+The real ones are the first 500 symbols, by name, that have a bar on all 1,260 sessions 2016-12-30..2021-12-31. Where the
+file with them is missing, seeded random walks of the same size take their place, and the data set says so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from quantmatrix_pipeline.bars.batch import Dates
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import ConfigurationError
 
@@ -139,8 +140,8 @@ def write_folder(folder: Path, *, symbols: int = SYMBOLS, source: Path | None = 
     return Dataset(folder, tuple(names), FIRST, LAST, real, description)
 
 
-def _sessions() -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
-    return trading_calendar("XNYS").sessions_in(FIRST, LAST)  # type: ignore[return-value]
+def _sessions() -> Dates:
+    return trading_calendar("XNYS").sessions_in(FIRST, LAST)
 
 
 def _real_bars(path: Path, count: int) -> tuple[pa.Table, list[str]]:

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from quantmatrix_pipeline.bench.report import Row
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Samples:
     def high(self) -> float:
         return max(self.values)
 
+    def times(self, factor: float) -> Samples:
+        """Return the samples in another unit."""
+        return Samples(tuple(value * factor for value in self.values))
+
     def rate(self, amount: float) -> Samples:
         """Return how much of `amount` was done per second, where these are seconds."""
         return Samples(tuple(amount / seconds for seconds in self.values))
@@ -46,7 +53,7 @@ class Series:
     def add(self, name: str, value: float) -> None:
         self._values.setdefault(name, []).append(value)
 
-    def time[T](self, name: str, work: Callable[[], T]) -> T:
+    def time(self, name: str, work: Callable[[], T]) -> T:
         """Do the work once and note its wall time in seconds."""
         started = time.perf_counter()
         result = work()
@@ -55,3 +62,36 @@ class Series:
 
     def __getitem__(self, name: str) -> Samples:
         return Samples(tuple(self._values[name]))
+
+
+@dataclass(frozen=True)
+class Measured(Row):
+    """A row with its spread over the repeats, and whether its requirement holds (None where it has none)."""
+
+    low: float | None = None
+    high: float | None = None
+    met: bool | None = None
+
+
+def measured(
+    name: str,
+    samples: Samples,
+    unit: str,
+    *,
+    ratio_to: str | None = None,
+    ratio: Samples | None = None,
+    requirement: str = "",
+    met: bool | None = None,
+) -> Measured:
+    """Return the row of some samples: medians, and the spread; `met` is whether `requirement` holds."""
+    return Measured(
+        name,
+        samples.median,
+        unit,
+        ratio_to,
+        None if ratio is None else ratio.median,
+        requirement,
+        samples.low,
+        samples.high,
+        met,
+    )
