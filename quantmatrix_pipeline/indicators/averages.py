@@ -21,7 +21,7 @@ _SUMS = [sum_step(recent, earlier) for recent, earlier in (
 
 _ALIGNED = ("ema_21", "sma_21", "sma_50", "sma_100", "sma_200")
 _BUCKET = ("sma_5", "sma_8", "sma_21", "sma_50", "sma_100", "sma_200")
-_UNKNOWN, _LAGGING, _NEUTRAL, _LEADING = range(len(MA_BUCKET_LABELS))
+_UNKNOWN, _NEUTRAL = MA_BUCKET_LABELS.index("UNKNOWN"), MA_BUCKET_LABELS.index("NEUTRAL")
 
 
 class SimpleAverages:
@@ -74,9 +74,8 @@ class AverageOrder:
         _all_hold(np.greater, chain[:-1], raised[1:], tile, leading)
         _all_hold(np.less, raised[:-1], chain[1:], tile, lagging)
         bucket = tile.out("ma_bucket")
-        bucket.fill(_NEUTRAL)
-        np.copyto(bucket, _LEADING, where=leading)
-        np.copyto(bucket, _LAGGING, where=lagging)
+        side = np.subtract(leading.view(np.int8), lagging.view(np.int8), out=leading.view(np.int8))
+        np.add(side, np.int8(_NEUTRAL), out=bucket)  # LAGGING and LEADING stand on either side of NEUTRAL
         bucket[: tile.since(max(SMA_WINDOWS) - 1).start] = _UNKNOWN
 
         ema_raised = np.multiply(tile.out(_ALIGNED[0]), 1.0 + TOLERANCE, out=tile.scratch("a"))

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
-from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, COLUMNS, LOOKBACK, MA_BUCKET_LABELS
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.panel import Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
@@ -67,7 +68,7 @@ _HAS_UNKNOWN = {index for index, column in enumerate(COLUMNS) if column.labels[:
 def _runs(indices: Sequence[int]) -> list[slice]:
     """Join neighbouring indices to slices."""
     edges = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1] + [len(indices)]
-    return [slice(indices[a], indices[b - 1] + 1) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(indices[a], indices[b - 1] + 1) for a, b in pairwise(edges)]
 
 
 _LEVEL_RUNS = _runs(_LEVELS)
@@ -115,7 +116,7 @@ class _Strip:
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:
-        """Hide what has too little history, bring levels into the session's unit, end each instrument with its last bar."""
+        """Hide what has too little history, bring levels into the session's unit, end each instrument at its last bar."""
         if tile.row0 < max(LOOKBACK):
             for index, lookback in enumerate(LOOKBACK):
                 if index not in _HAS_UNKNOWN:

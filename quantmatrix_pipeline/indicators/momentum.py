@@ -7,8 +7,6 @@ import numpy as np
 from quantmatrix_pipeline.indicators.recursions import Recursions, ema, wilder
 from quantmatrix_pipeline.indicators.tile import Tile
 
-NEGLIGIBLE = 1e-14  # TA-Lib takes anything smaller for zero before it divides; in price units
-
 
 class RelativeStrengthIndex:
     """rsi = 100 G / (G + D): Wilder's averages over 14 bars of gains and of losses (Wilder 1978).
@@ -34,7 +32,7 @@ class RelativeStrengthIndex:
 
         total, still = tile.scratch("a"), tile.flags("still")
         np.add(gain, loss, out=total)
-        np.less(total, NEGLIGIBLE, out=still)
+        np.equal(total, 0.0, out=still)
         np.divide(gain, total, out=total)
         rsi = np.multiply(total, 100.0, out=tile.out("rsi"))
         np.copyto(rsi, 0.0, where=still)

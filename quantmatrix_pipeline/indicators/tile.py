@@ -7,7 +7,7 @@ import numpy as np
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
 from quantmatrix_pipeline.indicators.panel import Dates, Floats, Panel
 
-TILE_ROWS = 16
+TILE_ROWS = 32
 
 
 class Workspace:

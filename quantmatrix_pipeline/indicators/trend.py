@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantmatrix_pipeline.indicators.momentum import NEGLIGIBLE
 from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.recursions import Recursions, wilder, wilder_sum
 from quantmatrix_pipeline.indicators.tile import Tile
@@ -31,7 +30,7 @@ class DirectionalMovement:
         self._sums.advance(tile.row0, sums, sums, tile.work)
 
         true_range, still = sums[:, 2], tile.flags("still")
-        np.less(true_range, NEGLIGIBLE, out=still)
+        np.equal(true_range, 0.0, out=still)
         plus, minus = sums[:, 0], sums[:, 1]
         for name, movement in (("plus_di", plus), ("minus_di", minus)):
             movement /= true_range
@@ -41,7 +40,7 @@ class DirectionalMovement:
 
         total, undirected = tile.scratch("a"), tile.flags("undirected")
         np.add(plus, minus, out=total)
-        np.less(total, NEGLIGIBLE, out=undirected)
+        np.equal(total, 0.0, out=undirected)
         index = tile.work.floats("dx", tile.rows, 1, tile.width)
         dx = index[:, 0]
         np.subtract(plus, minus, out=dx)
@@ -59,11 +58,11 @@ class DirectionalMovement:
     def _movement(tile: Tile, plus: Floats, minus: Floats) -> None:
         known = tile.since(1)
         up, down = tile.scratch("a")[known], tile.scratch("b")[known]
-        not_larger = tile.flags("not larger")[known]
+        larger = tile.flags("larger")[known]
         np.subtract(tile.high()[known], tile.high(1), out=up)
         np.subtract(tile.low(1), tile.low()[known], out=down)
         for movement, mine, other in ((plus, up, down), (minus, down, up)):
             movement[: known.start] = 0.0
-            np.less_equal(mine, other, out=not_larger)
+            np.greater(mine, other, out=larger)
             np.maximum(mine, 0.0, out=movement[known])
-            np.copyto(movement[known], 0.0, where=not_larger)
+            np.multiply(movement[known], larger, out=movement[known])  # a masked copy mispredicts at every other bar

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from quantmatrix_pipeline.indicators.engine import compute
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, column, ragged_panels, real_panel, series
 
-PERIOD = {
+PERIOD: dict[str, Callable[[dt.date], object]] = {
     "perf_mtd": lambda day: (day.year, day.month),
     "perf_qtd": lambda day: (day.year, (day.month - 1) // 3),
     "perf_ytd": lambda day: day.year,
@@ -47,7 +49,7 @@ def buckets(close: Floats) -> list[str]:
             result.append("UNKNOWN")
             continue
         chain = [close[bar]] + [float(np.mean(close[bar - n + 1 : bar + 1])) for n in (5, 8, 21, 50, 100, 200)]
-        pairs = list(zip(chain, chain[1:], strict=False))
+        pairs = list(pairwise(chain))
         if all(a > b and not np.isclose(a, b, rtol=1e-12, atol=0) for a, b in pairs):
             result.append("LEADING")
         elif all(a < b and not np.isclose(a, b, rtol=1e-12, atol=0) for a, b in pairs):

@@ -45,7 +45,7 @@ def test_unsorted_rows_are_refused_with_their_place() -> None:
 
 
 def test_a_session_that_comes_twice_is_refused_with_its_place() -> None:
-    with pytest.raises(QuantMatrixError, match="row 1 .*2020-01-02.* one bar per session"):
+    with pytest.raises(QuantMatrixError, match=r"row 1 .*2020-01-02.* one bar per session"):
         build(days=DAYS[[0, 0, 2, 3, 4]])
 
 
