@@ -12,9 +12,11 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import sqlalchemy as sa
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from quantmatrix_pipeline.errors import ChainBusy, WarehouseError, WarehouseUnavailable
+from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
 LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "coverage": 7104}
@@ -91,12 +93,14 @@ class Warehouse:
             pool_size=5,
             connect_args={"options": _SESSION_OPTIONS, "connect_timeout": 10},
         )
+        self._reads = ArrowPool(self._arrow_url, self._unavailable)
 
     def __repr__(self) -> str:
         return f"Warehouse({masked(self.url)})"
 
     def close(self) -> None:
         self.engine.dispose()
+        self._reads.close()
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -109,6 +113,8 @@ class Warehouse:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise self._unavailable(error) from error
+            if isinstance(error.orig, (UndefinedTable, UndefinedColumn)):
+                raise self._unavailable(LookupError(NO_TABLES)) from error
             raise
 
     def rows(self, sql: str, **parameters: object) -> Sequence[sa.Row[Any]]:
@@ -151,6 +157,10 @@ class Warehouse:
         """Run one reading statement and return its columns."""
         with self.arrow() as transaction:
             return transaction.query(sql)
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
+        """Run one reading statement (`$1`, `$2`, ...) on a kept connection and return its columns."""
+        return self._reads.read(sql, parameters)
 
     @contextlib.contextmanager
     def exclusive(self, family: str, wait_seconds: float) -> Iterator[None]:

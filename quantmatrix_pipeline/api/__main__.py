@@ -1,0 +1,27 @@
+"""`python -m quantmatrix_pipeline.api`: serve the read API on QM_API_HOST and QM_API_PORT."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from quantmatrix_pipeline.api.app import create_app
+from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.settings import load
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code."""
+    try:
+        settings = load()
+        app = create_app(settings)
+    except QuantMatrixError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level=settings.log_level.lower())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,87 @@
+"""Snapshots as bodies: which columns they have, whether they are expired, how high a volatility is."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.api.problems import RequestError
+from quantmatrix_pipeline.bars.batch import Floats
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.warehouse import reads
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.instruments import Instrument
+
+COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+
+REGIME_WINDOW = 252
+FEWEST_OBSERVATIONS = 20
+_REGIMES = ((25.0, "LOW"), (75.0, "MEDIUM"), (90.0, "HIGH"))
+
+
+def flagged(rows: pa.Table) -> pa.Table:
+    """Return snapshot rows with `expired` after `expiry_timestamp`: whether that instant has come."""
+    now = pa.scalar(clock.now(), pa.timestamp("us", "UTC"))
+    at = rows.column_names.index("expiry_timestamp")
+    return rows.add_column(at + 1, "expired", pc.less_equal(rows["expiry_timestamp"], now))
+
+
+def require_snapshot(warehouse: Warehouse, instrument: Instrument) -> dict[str, Any]:
+    """Return an instrument's latest snapshot with its `expired` flag.
+
+    Raises
+    ------
+    RequestError
+        404, where none was computed yet.
+    """
+    rows = reads.snapshot(warehouse, instrument.instrument_id, COLUMN_NAMES)
+    if rows.num_rows == 0:
+        raise RequestError(
+            HTTPStatus.NOT_FOUND,
+            "no-snapshot",
+            f"{instrument.symbol} is known and has no snapshot yet: indicators are computed after its bars are stored",
+        )
+    row: dict[str, Any] = flagged(rows).to_pylist()[0]
+    return row
+
+
+def percentile_rank(values: Floats) -> float:
+    """Return the percentile rank of the last value among all of them, 0 < rank <= 100; ties share their mean rank."""
+    last = values[-1]
+    below, equal = int((values < last).sum()), int((values == last).sum())
+    return 100.0 * (below + (equal + 1) / 2) / len(values)
+
+
+def regime(percentile: float) -> str:
+    """Name the volatility regime of a percentile rank: LOW to 25, MEDIUM to 75, HIGH to 90, inclusive, else EXTREME."""
+    return next((name for limit, name in _REGIMES if percentile <= limit), "EXTREME")
+
+
+def volatility(warehouse: Warehouse, instrument: Instrument) -> dict[str, Any]:
+    """Return the body of `/market/atr`: the snapshot's ATR and its rank among the newest recorded sessions.
+
+    The snapshot stands for its own session, whether that is recorded yet or not; sessions without a value don't count.
+    """
+    head = require_snapshot(warehouse, instrument)
+    current = head["atrp_14"]
+    past = reads.history(warehouse, instrument.instrument_id, ["atrp_14"], end=head["session"], newest=REGIME_WINDOW)
+    before = past.filter(pc.less(past["session"], pa.scalar(head["session"])))["atrp_14"].drop_null().to_numpy()
+    observed = np.append(before[-(REGIME_WINDOW - 1) :], [] if current is None else [current])
+    enough = current is not None and len(observed) >= FEWEST_OBSERVATIONS
+    percentile = percentile_rank(observed) if enough else None
+    return {
+        "symbol": head["symbol"],
+        "session": head["session"],
+        "expiry_timestamp": head["expiry_timestamp"],
+        "expired": head["expired"],
+        "atr": head["atr_14"],
+        "atrp": current,
+        "percentile": percentile,
+        "observations": len(observed),
+        "regime": None if percentile is None else regime(percentile),
+    }

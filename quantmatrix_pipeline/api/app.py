@@ -1,0 +1,72 @@
+"""Puts the read API together: routers, problems, the warehouse's door, the OpenAPI document."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from quantmatrix_pipeline import __version__
+from quantmatrix_pipeline.api import problems
+from quantmatrix_pipeline.api.door import Door
+from quantmatrix_pipeline.api.parameters import known_parameters
+from quantmatrix_pipeline.api.routes import bars, coverage, health, indicators, snapshots, status, symbols
+from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+DESCRIPTION = """\
+Stored market data: bars with their quality, indicators, their recorded history, and how complete all of it is.
+
+* Reads only, from the warehouse only: no route asks a vendor or computes what is not derived from the rows it returns.
+* Where rows are many, `Accept: text/csv` and `application/vnd.apache.arrow.stream` are served besides JSON.
+* Every body has an `ETag`; send it back as `If-None-Match` and get 304 while nothing changed.
+* Errors are `application/problem+json`. A parameter that a route does not know is refused, not ignored.
+"""
+
+
+def create_app(settings: Settings | None = None, warehouse: Warehouse | None = None) -> FastAPI:
+    """Return the read API.
+
+    Parameters
+    ----------
+    settings
+        Read from the environment when not given.
+    warehouse
+        An open one to read from; it stays open. When not given, the settings' is opened with a reader's rights at
+        start-up, looked for again whenever it was lost, and closed at shutdown.
+    """
+    settings = settings or load()
+    door = Door(settings, warehouse)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await to_thread.run_sync(door.open)
+        yield
+        await to_thread.run_sync(door.close)
+
+    app = FastAPI(title="QuantMatrix pipeline", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.door = door
+    app.state.settings = settings
+    problems.install(app)
+    app.include_router(health.router)
+    v1 = APIRouter(prefix="/api/v1")
+    for resource in (status, symbols, bars, indicators, coverage):
+        v1.include_router(resource.router, dependencies=[Depends(known_parameters)])
+    v1.include_router(snapshots.router)  # the screen reads its parameters itself
+    app.include_router(v1)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the body that every failure has."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= schema.pop("$defs") | {"Problem": schema}
+        app.openapi_schema = document
+    return app.openapi_schema

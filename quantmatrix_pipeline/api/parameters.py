@@ -1,0 +1,75 @@
+"""What routes take: the warehouse, dates, symbols; and the refusal of what they don't."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
+
+from quantmatrix_pipeline.api.door import Door
+from quantmatrix_pipeline.api.problems import refused
+from quantmatrix_pipeline.errors import WarehouseUnavailable
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def iso_date(value: object) -> object:
+    """Read a date strictly: lenient parsers take 20211231 for a count of seconds."""
+    if isinstance(value, str):
+        try:
+            if _ISO_DATE.fullmatch(value):
+                return date.fromisoformat(value)
+        except ValueError:
+            pass
+        raise ValueError(f"{value!r} is no date; write YYYY-MM-DD, such as 2021-12-31")
+    return value
+
+
+async def _door(request: Request) -> Door:
+    return request.app.state.door  # type: ignore[no-any-return]
+
+
+async def _warehouse(request: Request) -> AsyncIterator[Warehouse]:
+    door: Door = request.app.state.door
+    warehouse = door.warehouse()
+    try:
+        yield warehouse
+    except WarehouseUnavailable:
+        door.lost(warehouse)
+        raise
+
+
+async def _settings(request: Request) -> Settings:
+    return request.app.state.settings  # type: ignore[no-any-return]
+
+
+IsoDate = Annotated[date, BeforeValidator(iso_date)]
+OpenDoor = Annotated[Door, Depends(_door)]
+OpenWarehouse = Annotated[Warehouse, Depends(_warehouse)]
+AppSettings = Annotated[Settings, Depends(_settings)]
+SymbolPath = Annotated[str, Path(description="a current symbol, in any case", examples=["AAPL"], max_length=32)]
+SymbolQuery = Annotated[str, Query(description="a current symbol, in any case", examples=["AAPL"], max_length=32)]
+Start = Annotated[IsoDate | None, Query(description="first session, inclusive", examples=["2021-01-04"])]
+End = Annotated[IsoDate | None, Query(description="last session, inclusive", examples=["2021-12-31"])]
+Limit = Annotated[int | None, Query(description="at most this many rows, the newest", ge=1, le=100_000)]
+
+
+def ordered(start: date | None, end: date | None) -> None:
+    """Refuse a range that ends before it begins."""
+    if start is not None and end is not None and start > end:
+        raise refused([("start", f"{start} lies after end, {end}")])
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not take: a misspelt `strat=` must not be an answer without it."""
+    route = request.scope["route"]
+    allowed = [parameter.alias for parameter in route.dependant.query_params]
+    if unknown := [name for name in dict.fromkeys(request.query_params) if name not in allowed]:
+        takes = f"this route takes {', '.join(allowed)}" if allowed else "this route takes none"
+        raise refused([(name, f"no such parameter; {takes}") for name in unknown])

@@ -1,0 +1,67 @@
+"""The latest indicators and their recorded history: `/snapshots` and what lies under it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from quantmatrix_pipeline.api import screen
+from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, flagged, require_snapshot
+from quantmatrix_pipeline.api.models import Snapshot, SnapshotHistory, Snapshots
+from quantmatrix_pipeline.api.parameters import End, Limit, OpenWarehouse, Start, SymbolPath, known_parameters, ordered
+from quantmatrix_pipeline.api.problems import documented
+from quantmatrix_pipeline.api.representations import ROWS, json_response, rows_response
+from quantmatrix_pipeline.warehouse import reads
+
+router = APIRouter(tags=["snapshots"])
+
+
+@router.get(
+    "/snapshots",
+    response_model=Snapshots,
+    responses={200: {"content": ROWS}, **documented(304, 406, 422, 503)},
+    openapi_extra={"parameters": screen.openapi_parameters()},
+)
+def screened(request: Request, warehouse: OpenWarehouse) -> Response:
+    """Return the latest snapshots that meet every filter given; without any, all of them."""
+    wanted = screen.parse(request.query_params.multi_items())
+    rows = reads.snapshots(
+        warehouse,
+        COLUMN_NAMES,
+        conditions=wanted.conditions,
+        sort=wanted.sort,
+        descending=wanted.descending,
+        limit=wanted.limit,
+    )
+    return rows_response(request, flagged(rows))
+
+
+@router.get(
+    "/snapshots/{symbol}",
+    response_model=Snapshot,
+    responses=documented(304, 404, 422, 503),
+    dependencies=[Depends(known_parameters)],
+)
+def one(request: Request, warehouse: OpenWarehouse, symbol: SymbolPath) -> Response:
+    """Return the latest snapshot of one instrument."""
+    return json_response(request, require_snapshot(warehouse, reads.find_instrument(warehouse, symbol)))
+
+
+@router.get(
+    "/snapshots/{symbol}/history",
+    response_model=SnapshotHistory,
+    responses={200: {"content": ROWS}, **documented(304, 404, 406, 422, 503)},
+    dependencies=[Depends(known_parameters)],
+)
+def recorded(
+    request: Request,
+    warehouse: OpenWarehouse,
+    symbol: SymbolPath,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = None,
+) -> Response:
+    """Return recorded sessions of one instrument, each in its newest revision, ascending."""
+    ordered(start, end)
+    instrument = reads.find_instrument(warehouse, symbol)
+    rows = reads.history(warehouse, instrument.instrument_id, COLUMN_NAMES, start=start, end=end, newest=limit)
+    return rows_response(request, rows, symbol=instrument.symbol)

@@ -1,0 +1,256 @@
+"""What the read API asks of the warehouse: small statements on kept connections, answered in columns.
+
+Dates are inclusive at both ends; a bound that is None is open. Rows come in ascending order of session unless said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from quantmatrix_pipeline.errors import UnknownSymbol
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.history import ANALYSIS_TYPE
+from quantmatrix_pipeline.warehouse.instruments import Instrument
+
+BAR_COLUMNS = (
+    "open", "high", "low", "close", "volume", "quality_score", "validated", "gap_detected", "volume_anomaly",
+)  # fmt: skip
+
+
+class _Conditions:
+    """Collects `column operator $n` and the values behind the numbers."""
+
+    def __init__(self, *fixed: tuple[str, object]) -> None:
+        self.values: list[object] = []
+        self._terms: list[str] = []
+        for term, value in fixed:
+            self.add(term, value)
+
+    def add(self, term: str, value: object | None) -> None:
+        """Add `term`, which ends where its value belongs; None adds nothing."""
+        if value is not None:
+            self.values.append(value)
+            self._terms.append(f"{term} ${len(self.values)}")
+
+    @property
+    def where(self) -> str:
+        return f" WHERE {' AND '.join(self._terms)}" if self._terms else ""
+
+
+def find_instrument(warehouse: Warehouse, symbol: str) -> Instrument:
+    """Return the current bearer of a symbol, in whatever case it is written.
+
+    Raises
+    ------
+    UnknownSymbol
+        No instrument bears it now; names the one that used to, where there is one.
+    """
+    wanted = symbol.strip().upper()
+    found = warehouse.read(
+        """
+        SELECT i.instrument_id, s.symbol, i.kind, i.name, i.currency, i.calendar, i.sector, i.listed_on, i.delisted_on
+        FROM instrument_symbols s JOIN instruments i USING (instrument_id)
+        WHERE s.symbol = $1 AND s.valid_to IS NULL
+        """,
+        [wanted],
+    ).to_pylist()
+    if found:
+        return Instrument(**found[0])
+    former = warehouse.read(
+        """
+        SELECT present.symbol, past.valid_to FROM instrument_symbols past
+        JOIN instrument_symbols present ON present.instrument_id = past.instrument_id AND present.valid_to IS NULL
+        WHERE past.symbol = $1 ORDER BY past.valid_to DESC LIMIT 1
+        """,
+        [wanted],
+    ).to_pylist()
+    if former:
+        raise UnknownSymbol(
+            f"no instrument bears the symbol {wanted!r} now; the one that bore it until {former[0]['valid_to']} is"
+            f" {former[0]['symbol']!r}"
+        )
+    raise UnknownSymbol(f"no instrument bears the symbol {wanted!r}; /api/v1/symbols lists those that are known")
+
+
+def symbols(warehouse: Warehouse) -> pa.Table:
+    """Return every instrument under its current symbol, with the span of its daily bars, sorted by symbol."""
+    return warehouse.read(f"""
+        SELECT s.symbol, i.name, i.kind, i.currency, i.calendar, i.sector, i.industry, i.listed_on, i.delisted_on,
+               coalesce(u.active, false) AS tracked, u.first_tracked,
+               first.session AS first_session, last.session AS last_session
+        FROM instrument_symbols s
+        JOIN instruments i USING (instrument_id)
+        LEFT JOIN symbol_universe u USING (instrument_id)
+        LEFT JOIN LATERAL ({_edge("s", "ASC")}) AS first ON true
+        LEFT JOIN LATERAL ({_edge("s", "DESC")}) AS last ON true
+        WHERE s.valid_to IS NULL
+        ORDER BY s.symbol COLLATE "C"
+    """)
+
+
+def _edge(of: str, order: str) -> str:
+    # One descent of the key per instrument; grouping would read every bar.
+    own = f"instrument_id = {of}.instrument_id"
+    return f"SELECT session FROM price_data_1d WHERE price_data_1d.{own} ORDER BY session {order} LIMIT 1"
+
+
+# --- bars -------------------------------------------------------------------------------------------------------------
+
+
+def daily_bars(
+    warehouse: Warehouse,
+    instrument_id: int,
+    *,
+    columns: Sequence[str],
+    start: date | None = None,
+    end: date | None = None,
+    min_quality: float | None = None,
+    newest: int | None = None,
+) -> pa.Table:
+    """Return an instrument's current daily bars as `session` and `columns`; `newest` keeps only the last that many."""
+    conditions = _Conditions(("instrument_id =", instrument_id))
+    conditions.add("session >=", start)
+    conditions.add("session <=", end)
+    conditions.add("quality_score >=", min_quality)
+    order = "ORDER BY session" if newest is None else f"ORDER BY session DESC LIMIT {int(newest)}"
+    table = warehouse.read(
+        f"SELECT {', '.join(('session', *columns))} FROM price_data_1d{conditions.where} {order}", conditions.values
+    )
+    return table if newest is None else table.take(list(range(table.num_rows - 1, -1, -1)))
+
+
+def splits(warehouse: Warehouse, instrument_id: int) -> pa.Table:
+    """Return an instrument's splits in force (instrument_id, ex_date, numerator, denominator), sorted by ex-date."""
+    return warehouse.read(
+        """
+        SELECT instrument_id, ex_date,
+               CAST(numerator AS bigint) AS numerator, CAST(denominator AS bigint) AS denominator
+        FROM splits_in_force WHERE instrument_id = $1 ORDER BY ex_date
+        """,
+        [instrument_id],
+    )
+
+
+# --- snapshots and history --------------------------------------------------------------------------------------------
+
+Condition = tuple[str, str, float | bool | str | date]
+"""Column, SQL comparison, value. The column and the comparison come from declared lists, never from a request."""
+
+_SNAPSHOTS = """
+    FROM market_analysis_cache c
+    JOIN instrument_symbols s ON s.instrument_id = c.instrument_id AND s.valid_to IS NULL
+"""
+
+
+def snapshots(
+    warehouse: Warehouse,
+    columns: Sequence[str],
+    *,
+    conditions: Sequence[Condition] = (),
+    sort: str = "symbol",
+    descending: bool = False,
+    limit: int | None = None,
+) -> pa.Table:
+    """Return the latest snapshots that meet all conditions; a missing value meets none and sorts last."""
+    wanted = _Conditions(("c.analysis_type =", ANALYSIS_TYPE))
+    for column, comparison, value in conditions:
+        wanted.add(f"c.{column} {comparison}", value)
+    direction = "DESC" if descending else "ASC"
+    first = f's.symbol COLLATE "C" {direction}' if sort == "symbol" else f"c.{sort} {direction} NULLS LAST"
+    limited = "" if limit is None else f" LIMIT {int(limit)}"
+    return warehouse.read(
+        f"SELECT s.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}{wanted.where}"
+        f' ORDER BY {first}, s.symbol COLLATE "C"{limited}',
+        wanted.values,
+    )
+
+
+def snapshot(warehouse: Warehouse, instrument_id: int, columns: Sequence[str]) -> pa.Table:
+    """Return an instrument's latest snapshot; no row where there is none yet."""
+    return warehouse.read(
+        f"SELECT s.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}"
+        " WHERE c.instrument_id = $1 AND c.analysis_type = $2",
+        [instrument_id, ANALYSIS_TYPE],
+    )
+
+
+def _analysis_columns(columns: Sequence[str]) -> str:
+    return ", ".join(f"c.{name}" for name in ("session", "as_of", "expiry_timestamp", "close", *columns))
+
+
+def history(
+    warehouse: Warehouse,
+    instrument_id: int,
+    columns: Sequence[str],
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    newest: int | None = None,
+) -> pa.Table:
+    """Return the newest revision of an instrument's recorded rows; `newest` keeps only the last that many sessions."""
+    conditions = _Conditions(("instrument_id =", instrument_id), ("analysis_type =", ANALYSIS_TYPE))
+    conditions.add("session >=", start)
+    conditions.add("session <=", end)
+    limited = "" if newest is None else f" LIMIT {int(newest)}"
+    return warehouse.read(
+        f"""
+        SELECT * FROM (
+            SELECT DISTINCT ON (session) session, revision, as_of, {", ".join(("close", *columns))}
+            FROM market_analysis_history{conditions.where}
+            ORDER BY session DESC, revision DESC{limited}
+        ) AS kept ORDER BY session
+        """,
+        conditions.values,
+    )
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+
+def last_bars(warehouse: Warehouse) -> pa.Table:
+    """Return each tracked symbol and the session of its newest daily bar, null where it has none, sorted by symbol."""
+    return warehouse.read(f"""
+        SELECT s.symbol, last.session
+        FROM symbol_universe u
+        JOIN instrument_symbols s ON s.instrument_id = u.instrument_id AND s.valid_to IS NULL
+        LEFT JOIN LATERAL ({_edge("u", "DESC")}) AS last ON true
+        WHERE u.active
+        ORDER BY s.symbol COLLATE "C"
+    """)
+
+
+def symbol_count(warehouse: Warehouse) -> int:
+    """Return how many instruments bear a symbol now."""
+    found = warehouse.read("SELECT count(*) AS known FROM instrument_symbols WHERE valid_to IS NULL")
+    return int(found["known"][0].as_py())
+
+
+def symbol_coverage(warehouse: Warehouse, instrument_id: int) -> dict[str, Any]:
+    """Return what is stored of an instrument.
+
+    Keys: tracked, reasons, indices (lists of names); first_session, last_session, bars, flagged (not validated) and
+    updated_at of its daily bars; snapshot_session and expiry_timestamp, None without a snapshot.
+    """
+    rows = warehouse.read(
+        """
+        SELECT coalesce(u.active, false) AS tracked, u.reasons,
+               ARRAY(SELECT index_code FROM index_constituents c
+                     WHERE c.instrument_id = i.instrument_id AND is_active ORDER BY 1) AS indices,
+               p.*, x.expiry_timestamp, x.session AS snapshot_session
+        FROM instruments i
+        LEFT JOIN symbol_universe u USING (instrument_id)
+        LEFT JOIN market_analysis_cache x ON x.instrument_id = i.instrument_id AND x.analysis_type = $2
+        CROSS JOIN LATERAL (
+            SELECT min(session) AS first_session, max(session) AS last_session, count(*) AS bars,
+                   count(*) FILTER (WHERE NOT validated) AS flagged, max(as_of) AS updated_at
+            FROM price_data_1d b WHERE b.instrument_id = i.instrument_id
+        ) AS p
+        WHERE i.instrument_id = $1
+        """,
+        [instrument_id, ANALYSIS_TYPE],
+    ).to_pylist()
+    return dict(rows[0])

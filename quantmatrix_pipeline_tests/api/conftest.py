@@ -1,0 +1,121 @@
+"""One warehouse for the tests of the read API, filled by the platform's own write paths, and a client to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+
+from quantmatrix_pipeline.api.app import create_app
+from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.coverage import report
+from quantmatrix_pipeline.ingest.daily import ingest_daily
+from quantmatrix_pipeline.providers.sample import SampleProvider
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
+from quantmatrix_pipeline.universe.tracking import update_tracked
+from quantmatrix_pipeline.warehouse import bars, instruments, universe
+from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
+
+SESSION = date(2013, 3, 1)  # the sample's last
+NOW = datetime(2013, 3, 1, 22, 0, tzinfo=UTC)  # an hour after its close
+EVERY_BAR = 3_400
+HISTORY_FROM = date(2012, 1, 3)
+ADJUSTED = "ADJ"  # stored split-adjusted as of ADJUSTED_TO, with one split after that
+ADJUSTED_TO = date(2013, 2, 15)
+BARE = "BARE"  # known, watched, and without a bar
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A database that holds the sample whole, indicators, 14 months of history and a coverage report."""
+
+    owner_url: str
+    reader_url: str
+
+
+@pytest.fixture(scope="session")
+def filled(server: EmbeddedServer) -> Iterator[Filled]:
+    for url in _database(server, TEMPLATE):
+        warehouse = Warehouse(url)
+        _fill(warehouse)
+        warehouse.close()
+        yield Filled(url, server.url(url.rsplit("/", 1)[1], "qm_reader"))
+
+
+def _fill(warehouse: Warehouse) -> None:
+    calendar = trading_calendar()
+    sample = SampleProvider()
+    update_tracked(warehouse, SESSION, benchmark="IBM", listings=sample.listings())
+    ingest_daily(warehouse, sample, calendar, SESSION, SESSION, depth=EVERY_BAR, now=NOW)
+    _store_adjusted(warehouse)
+    ids = instruments.ensure(warehouse, [BARE])
+    universe.watch(warehouse, list(ids.values()), NOW)
+    universe.track(warehouse, SESSION, {ids[BARE]: ["watch_list"]})
+    members = instruments.ids(warehouse, ["AAPL", "IBM", "MSFT"]).values()
+    universe.apply_members(
+        warehouse, "DOW30", SESSION, list(members), provider_used="files", fallback_used=False, note=None, now=NOW
+    )
+    update_snapshots(warehouse, calendar, SESSION, grace=timedelta(minutes=30), now=NOW)
+    record_history(warehouse, HISTORY_FROM, SESSION, now=NOW)
+    report.save(warehouse, report.coverage_as_of(warehouse, calendar, SESSION, target=0.9), NOW)
+
+
+def _store_adjusted(warehouse: Warehouse) -> None:
+    """Store bars of `ADJUSTED` that halve on 2013-02-20, the ex-date of a 2:1 split; two of them of low quality."""
+    instrument_id = instruments.ensure(warehouse, [ADJUSTED])[ADJUSTED]
+    source = bars.source_id(warehouse, "files", "split", ADJUSTED_TO)
+    sessions = trading_calendar().sessions_in(date(2012, 12, 3), SESSION)
+    close = np.where(sessions < np.datetime64("2013-02-20"), 100.0, 50.0)
+    count = len(sessions)
+    quality = np.ones(count)
+    quality[3], quality[5] = 0.4, 0.7
+    table = pa.table(
+        {
+            "instrument_id": pa.array(np.full(count, instrument_id), pa.int32()),
+            "session": pa.array(sessions, pa.date32()),
+            **dict.fromkeys(("open", "high", "low", "close"), close),
+            "volume": np.full(count, 1_000.0),
+            "quality_score": quality,
+            "validated": quality >= 0.85,
+            "gap_detected": np.zeros(count, bool),
+            "volume_anomaly": quality < 1,
+            "source_id": pa.array(np.full(count, source), pa.int16()),
+        }
+    )
+    split = {
+        "instrument_id": instrument_id, "kind": "split", "ex_date": date(2013, 2, 20), "numerator": 2, "denominator": 1,
+        "amount": None, "currency": None, "vendor": "files", "as_of": NOW,
+    }  # fmt: skip
+    with warehouse.arrow() as transaction:
+        bars.write_daily(transaction, table, NOW)
+        bars.write_actions(transaction, [split])
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Freeze the clock an hour after the newest session's close."""
+    monkeypatch.setenv("QM_NOW", NOW.isoformat())
+    return NOW
+
+
+@pytest.fixture
+def reader(filled: Filled) -> Iterator[Warehouse]:
+    """The filled warehouse with a reader's rights."""
+    warehouse = Warehouse(filled.reader_url)
+    yield warehouse
+    warehouse.close()
+
+
+@pytest.fixture
+def client(reader: Warehouse, now: datetime) -> Iterator[TestClient]:
+    """A client of the API over the filled warehouse, at `NOW`."""
+    with TestClient(create_app(Settings(), reader), raise_server_exceptions=False) as client:
+        yield client
