@@ -64,10 +64,10 @@ CREATE TABLE index_constituents (
 CREATE UNIQUE INDEX index_constituents_one_active_spell
     ON index_constituents (index_code, instrument_id) WHERE is_active;
 
--- One row per index and session on which its members were read; what a refresh did and from where.
+-- One row per index and day on which a list of its members was true; what a refresh did and from where.
 CREATE TABLE index_refreshes (
     index_code    text    NOT NULL,
-    session       date    NOT NULL,
+    seen_on       date    NOT NULL,
     fetched       integer NOT NULL,
     inserted      integer NOT NULL,
     reactivated   integer NOT NULL,
@@ -76,7 +76,7 @@ CREATE TABLE index_refreshes (
     fallback_used boolean NOT NULL,
     note          text,
     refreshed_at  timestamptz NOT NULL,
-    PRIMARY KEY (index_code, session)
+    PRIMARY KEY (index_code, seen_on)
 );
 
 CREATE TABLE watch_list (

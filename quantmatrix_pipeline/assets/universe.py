@@ -18,10 +18,10 @@ CONSTITUENT_COLUMNS = column_schema(
     [
         ("index_code", "text", "SP500, NASDAQ100, DOW30 or R2000"),
         ("instrument_id", "integer", "the member"),
-        ("first_seen", "date", "session on which this spell began"),
-        ("last_seen", "date", "newest session on which it was seen as a member"),
+        ("first_seen", "date", "day of the first list that named it: the spell began then or before"),
+        ("last_seen", "date", "day of the newest list that named it"),
         ("is_active", "boolean", "whether the spell lasts"),
-        ("became_inactive_at", "date", "session on which it was seen to have left"),
+        ("became_inactive_at", "date", "day of the first list without it"),
     ]
 )
 TRACKED_COLUMNS = column_schema(

@@ -21,10 +21,10 @@ MAX_SHRINK = 0.2
 
 @dataclass(frozen=True, slots=True)
 class IndexRefresh:
-    """What became of one index in one refresh."""
+    """What became of one index in one refresh; `seen_on` is the day on which the list was true."""
 
     index: str
-    session: date
+    seen_on: date
     fetched: int = 0
     inserted: int = 0
     reactivated: int = 0
@@ -40,14 +40,13 @@ class IndexRefresh:
 async def refresh_index(
     warehouse: Warehouse, sources: Sequence[Provider], index: str, session: date, now: datetime
 ) -> IndexRefresh:
-    """Ask the sources in order and apply the first plausible answer as the members of `index` on `session`.
+    """Ask the sources in order for the members of `index` on `session` and apply the first plausible answer.
 
-    Nothing is changed when no source serves it, or when a later session was applied already: membership doesn't move
-    backwards. The reasons are in the result's `note`.
+    Spells bear the day on which the answer was true: a vendor that only knows today's list says nothing about an old
+    session. Nothing is changed when no source serves the index, or when a later list was applied already: membership
+    doesn't move backwards. The reasons are in the result's `note`.
     """
     newest = universe.newest_refresh(warehouse, index)
-    if newest is not None and newest > session:
-        return IndexRefresh(index, session, note=f"kept as read for {newest}, which is later")
     reasons: list[str] = []
     for source in sources:
         try:
@@ -58,6 +57,9 @@ async def refresh_index(
         except VendorError as error:
             reasons.append(str(error))
             continue
+        if newest is not None and newest > answer.as_of_date:
+            note = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"
+            return IndexRefresh(index, answer.as_of_date, note=note)
         ids = instruments.ensure(warehouse, [m.symbol for m in answer.members])
         instruments.describe(
             warehouse,
@@ -76,7 +78,7 @@ async def refresh_index(
         change = universe.apply_members(
             warehouse,
             index,
-            session,
+            answer.as_of_date,
             list(ids.values()),
             provider_used=answer.vendor,
             fallback_used=bool(reasons),
@@ -85,7 +87,7 @@ async def refresh_index(
         )
         return IndexRefresh(
             index,
-            session,
+            answer.as_of_date,
             change.fetched,
             change.inserted,
             change.reactivated,

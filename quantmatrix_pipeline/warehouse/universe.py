@@ -30,9 +30,9 @@ def active_members(warehouse: Warehouse, index_code: str) -> set[int]:
 
 
 def newest_refresh(warehouse: Warehouse, index_code: str) -> date | None:
-    """Return the session of the newest refresh of an index, None before the first."""
+    """Return the day on which the newest applied list of an index was true, None before the first."""
     value: date | None = warehouse.scalar(
-        "SELECT max(session) FROM index_refreshes WHERE index_code = :index", index=index_code
+        "SELECT max(seen_on) FROM index_refreshes WHERE index_code = :index", index=index_code
     )
     return value
 
@@ -40,7 +40,7 @@ def newest_refresh(warehouse: Warehouse, index_code: str) -> date | None:
 def apply_members(
     warehouse: Warehouse,
     index_code: str,
-    session: date,
+    seen_on: date,
     member_ids: Sequence[int],
     *,
     provider_used: str,
@@ -48,24 +48,24 @@ def apply_members(
     note: str | None,
     now: datetime,
 ) -> MembershipChange:
-    """Make the members of an index those given, as seen on `session`, and note the refresh; one transaction.
+    """Make the members of an index those given, as seen on `seen_on`, and note the refresh; one transaction.
 
-    A newcomer opens a spell, a returner opens a new one beside the old, a leaver's spell ends on `session`.
+    A newcomer opens a spell, a returner opens a new one beside the old, a leaver's spell ends on that day.
     """
     with warehouse.begin() as connection:
         run = connection.execute
         run(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCKS["universe"]})
-        given = {"index": index_code, "session": session, "ids": sorted(set(member_ids))}
+        given = {"index": index_code, "seen_on": seen_on, "ids": sorted(set(member_ids))}
         inactivated = run(
             sa.text("""
-                UPDATE index_constituents SET is_active = false, became_inactive_at = :session
+                UPDATE index_constituents SET is_active = false, became_inactive_at = :seen_on
                 WHERE index_code = :index AND is_active AND instrument_id <> ALL (:ids)
             """),
             given,
         ).rowcount
         run(
             sa.text("""
-                UPDATE index_constituents SET last_seen = greatest(last_seen, :session)
+                UPDATE index_constituents SET last_seen = greatest(last_seen, :seen_on)
                 WHERE index_code = :index AND is_active
             """),
             given,
@@ -73,11 +73,14 @@ def apply_members(
         opened = run(
             sa.text("""
                 INSERT INTO index_constituents (index_code, instrument_id, first_seen, last_seen)
-                SELECT :index, id, :session, :session FROM unnest(CAST(:ids AS integer[])) AS id
+                SELECT :index, id, :seen_on, :seen_on FROM unnest(CAST(:ids AS integer[])) AS id
                 WHERE NOT EXISTS (
                     SELECT FROM index_constituents c
                     WHERE c.index_code = :index AND c.instrument_id = id AND c.is_active
                 )
+                -- Who left and returned on one session, as when two sources disagree, never really left.
+                ON CONFLICT (index_code, instrument_id, first_seen) DO UPDATE
+                SET is_active = true, became_inactive_at = NULL
                 RETURNING EXISTS (
                     SELECT FROM index_constituents c
                     WHERE c.index_code = :index AND c.instrument_id = index_constituents.instrument_id
@@ -89,10 +92,10 @@ def apply_members(
         change = MembershipChange(len(set(member_ids)), len(opened) - reactivated, reactivated, inactivated)
         run(
             sa.text("""
-                INSERT INTO index_refreshes (index_code, session, fetched, inserted, reactivated, inactivated,
+                INSERT INTO index_refreshes (index_code, seen_on, fetched, inserted, reactivated, inactivated,
                                              provider_used, fallback_used, note, refreshed_at)
-                VALUES (:index, :session, :fetched, :inserted, :reactivated, :inactivated, :provider, :fallback, :note, :now)
-                ON CONFLICT (index_code, session) DO UPDATE SET
+                VALUES (:index, :seen_on, :fetched, :inserted, :reactivated, :inactivated, :provider, :fallback, :note, :now)
+                ON CONFLICT (index_code, seen_on) DO UPDATE SET
                     fetched = excluded.fetched,
                     inserted = index_refreshes.inserted + excluded.inserted,
                     reactivated = index_refreshes.reactivated + excluded.reactivated,
@@ -102,7 +105,7 @@ def apply_members(
             """),
             {
                 "index": index_code,
-                "session": session,
+                "seen_on": seen_on,
                 "fetched": change.fetched,
                 "inserted": change.inserted,
                 "reactivated": change.reactivated,
