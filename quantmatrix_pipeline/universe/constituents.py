@@ -58,8 +58,8 @@ async def refresh_index(
             reasons.append(str(error))
             continue
         if newest is not None and newest > answer.as_of_date:
-            note = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"
-            return IndexRefresh(index, answer.as_of_date, note=note)
+            kept = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"
+            return IndexRefresh(index, answer.as_of_date, note=kept)
         ids = instruments.ensure(warehouse, [m.symbol for m in answer.members])
         instruments.describe(
             warehouse,
