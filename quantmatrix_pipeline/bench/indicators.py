@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -50,7 +51,7 @@ def run(repeats: int = 5) -> list[Row]:
         tasks: dict[str, Callable[[], object]] = {
             "engine": lambda panel=panel: _drain(panel, 1),  # type: ignore[misc]
             "engine, 2 threads": lambda panel=panel: _drain(panel, 2),  # type: ignore[misc]
-            "TA-Lib loop": lambda symbols=symbols: [_talib_outputs(talib, *each) for each in symbols],  # type: ignore[misc]
+            "TA-Lib loop": lambda symbols=symbols: _talib_loop(talib, symbols),  # type: ignore[misc]
             "bare write": lambda panel=panel: _bare_write(panel),  # type: ignore[misc]
         }
         seconds = interleaved_medians(tasks, repeats)
@@ -109,6 +110,12 @@ def _vectors(panel: Panel, instrument: int) -> tuple[Floats, Floats, Floats, Dat
     return high, low, close, panel.session[:bars, instrument].copy()
 
 
+def _talib_loop(talib: ModuleType, symbols: list[tuple[Floats, Floats, Floats, Dates]]) -> None:
+    with np.errstate(all="ignore"):  # windows without a range, as in the engine
+        for high, low, close, session in symbols:
+            _talib_outputs(talib, high, low, close, session)
+
+
 def _talib_outputs(talib: ModuleType, high: Floats, low: Floats, close: Floats, session: Dates) -> None:
     """Compute the engine's columns for one symbol."""
     talib.RSI(close, 14)
@@ -134,7 +141,7 @@ def _talib_outputs(talib: ModuleType, high: Floats, low: Floats, close: Floats, 
         lowest = talib.MIN(low, n)
         100.0 * (close - lowest) / (talib.MAX(high, n) - lowest)
     chain = (close, sma[5], sma[8], sma[21], sma[50], sma[100], sma[200])
-    np.logical_and.reduce([a > b for a, b in zip(chain, chain[1:], strict=False)])
-    np.logical_and.reduce([a < b for a, b in zip(chain, chain[1:], strict=False)])
+    np.logical_and.reduce([a > b for a, b in pairwise(chain)])
+    np.logical_and.reduce([a < b for a, b in pairwise(chain)])
     order = (ema[21], sma[21], sma[50], sma[100], sma[200])
-    np.logical_and.reduce([a >= b for a, b in zip(order, order[1:], strict=False)])
+    np.logical_and.reduce([a >= b for a, b in pairwise(order)])

@@ -33,8 +33,16 @@ class SyntheticBars:
 
     def panel(self) -> Panel:
         """Return the forward-adjusted panel of these bars."""
-        prices = (price * self.unit for price in (self.open, self.high, self.low, self.close))
-        return Panel.from_rows(self.instrument_id, self.session, *prices, self.volume / self.unit, self.unit)
+        return Panel.from_rows(
+            self.instrument_id,
+            self.session,
+            self.open * self.unit,
+            self.high * self.unit,
+            self.low * self.unit,
+            self.close * self.unit,
+            self.volume / self.unit,
+            self.unit,
+        )
 
 
 def synthetic_bars(

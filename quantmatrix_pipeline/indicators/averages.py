@@ -14,10 +14,12 @@ from quantmatrix_pipeline.indicators.windows import RollingReduction, sum_step
 
 TOLERANCE = 1e-12  # relative: an average of equal cent prices misses them by an ulp, which is no crossing
 
-# The fewest additions that reach every window, each sum serving the longer ones.
-_SUMS = [sum_step(recent, earlier) for recent, earlier in (
-    (1, 1), (2, 2), (4, 1), (4, 4), (5, 5), (10, 4), (10, 10), (20, 1), (20, 20), (10, 40), (50, 50), (100, 50), (100, 100)
-)]  # fmt: skip
+# (recent, earlier): few additions that reach every window, each sum serving the longer ones.
+_ADDITIONS = (
+    *((1, 1), (2, 2), (4, 1), (4, 4), (5, 5), (10, 4), (10, 10), (20, 1), (20, 20), (10, 40)),
+    *((50, 50), (100, 50), (100, 100)),
+)
+_SUMS = [sum_step(recent, earlier) for recent, earlier in _ADDITIONS]
 
 _ALIGNED = ("ema_21", "sma_21", "sma_50", "sma_100", "sma_200")
 _BUCKET = ("sma_5", "sma_8", "sma_21", "sma_50", "sma_100", "sma_200")

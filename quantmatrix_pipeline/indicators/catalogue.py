@@ -1,7 +1,7 @@
 """Every indicator that the engine computes: name, unit, look-back, formula and source, declared once.
 
-The tables' columns, the API's schema and the documentation are made from `CATALOGUE`. C, H and L are close, high and low on
-the split-adjusted series; an index counts bars back, so C[1] is the close of the bar before.
+The tables' columns, the API's schema and the documentation are made from `CATALOGUE`. C, H and L are close, high and
+low on the split-adjusted series; an index counts bars back, so C[1] is the close of the bar before.
 """
 
 from __future__ import annotations

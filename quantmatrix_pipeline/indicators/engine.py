@@ -1,8 +1,9 @@
 """From a panel to every indicator of the catalogue, in one pass over its bars.
 
-The panel is worked through in tiles, row block by row block; the recursive families carry their state from tile to tile. The
-output of a row block is one reused buffer, laid out bars x columns x instruments, so that one row is written out as one block.
-A value depends on its own instrument's bars up to its own row and on nothing else, to the bit.
+The panel is worked through in tiles, row block by row block; the recursive families carry their state from tile to
+tile. The output of a row block is one reused buffer, laid out bars x columns x instruments, so that one row is
+written out as one block. A value depends on its own instrument's bars up to its own row and on nothing else, to the
+bit.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Block:
     row0, row1
         The bar rows, `row0` inclusive, `row1` exclusive.
     values
-        Shape (row1 - row0, columns, n): a view of a buffer that the next block overwrites; copy what you keep. Rows at or
-        beyond an instrument's `length` are NaN.
+        Shape (row1 - row0, columns, n): a view of a buffer that the next block overwrites; copy what you keep. Rows
+        at or beyond an instrument's `length` are NaN.
     """
 
     row0: int
@@ -116,7 +117,7 @@ class _Strip:
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:
-        """Hide what has too little history, bring levels into the session's unit, end each instrument at its last bar."""
+        """Hide rows with too little history, bring levels into the session's unit, blank what follows the last bar."""
         if tile.row0 < max(LOOKBACK):
             for index, lookback in enumerate(LOOKBACK):
                 if index not in _HAS_UNKNOWN:
@@ -138,7 +139,8 @@ def blocks(panel: Panel, *, first_row: int | None = None, threads: int = 1) -> I
     Parameters
     ----------
     first_row
-        The first bar row to hand out. Recursions begin at bar 0 all the same, so the bits are those of the whole history.
+        The first bar row to hand out. Recursions begin at bar 0 all the same, so the bits are those of the whole
+        history.
     threads
         How many threads share the instruments; the bits do not depend on it.
 

@@ -41,8 +41,8 @@ class RelativeStrengthIndex:
 class MovingAverageConvergenceDivergence:
     """macd = EMA12 - EMA26, macd_signal = EMA9 of it, macd_histogram = their difference (Appel 1979).
 
-    As in TA-Lib both averages begin at bar 25 (EMA12 from the mean of bars 14..25) and the signal at bar 33; none of the
-    three is shown earlier.
+    As in TA-Lib both averages begin at bar 25 (EMA12 from the mean of bars 14..25) and the signal at bar 33; none of
+    the three is shown earlier.
     """
 
     memory: int | None = None

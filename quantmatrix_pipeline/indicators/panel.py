@@ -23,8 +23,9 @@ _ROWS_AT_ONCE = 128
 class Panel:
     """n instruments x their bars; row k holds the k-th bar of every instrument, whatever its date.
 
-    Left-aligned, so that the bars of an instrument are rows 0..length-1 and nothing else stands between them: a halt or a
-    hole takes no row. Rows from `length` on are a tail of NaN and NaT. C-ordered: one row is one contiguous vector.
+    Left-aligned, so that the bars of an instrument are rows 0..length-1 and nothing else stands between them: a halt
+    or a hole takes no row. Rows from `length` on are a tail of NaN and NaT. C-ordered: one row is one contiguous
+    vector.
 
     Attributes
     ----------
@@ -35,8 +36,8 @@ class Panel:
     session
         Shape (bars, n), datetime64[D]: strictly ascending within an instrument.
     open, high, low, close
-        Shape (bars, n): forward-adjusted prices, that is in the unit of the instrument's first share: the price as traded
-        times `unit`. A later split changes no earlier row.
+        Shape (bars, n): forward-adjusted prices, that is in the unit of the instrument's first share: the price as
+        traded times `unit`. A later split changes no earlier row.
     volume
         Shape (bars, n): shares, forward-adjusted (as traded, divided by `unit`); may hold NaN.
     unit
@@ -57,19 +58,19 @@ class Panel:
     @property
     def bars(self) -> int:
         """Rows of the panel: the longest instrument's number of bars."""
-        return self.close.shape[0]
+        return int(self.close.shape[0])
 
     @property
     def width(self) -> int:
         """Number of instruments."""
-        return self.close.shape[1]
+        return int(self.close.shape[1])
 
     @classmethod
     def from_rows(
         cls,
         instrument_id: npt.NDArray[np.integer],
         session: Dates,
-        open: Floats,
+        open: Floats,  # noqa: A002 - the field's own name
         high: Floats,
         low: Floats,
         close: Floats,
@@ -87,8 +88,8 @@ class Panel:
         Raises
         ------
         QuantMatrixError
-            The columns differ in length, the rows are not strictly ascending in (instrument, session), or a price is not
-            finite; names the first such row.
+            The columns differ in length, the rows are not strictly ascending in (instrument, session), or a price is
+            not finite; names the first such row.
         """
         columns = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
         columns["unit"] = np.ones(len(session)) if unit is None else unit
@@ -144,9 +145,9 @@ def _lives(
     if disorder.any():
         row = int(disorder.argmax()) + 1
         raise QuantMatrixError(
-            f"panel: row {row} (instrument {instrument_id[row]}, session {session[row]}) does not come after row {row - 1} "
-            f"(instrument {instrument_id[row - 1]}, session {session[row - 1]}); sort by instrument and session, "
-            "one bar per session"
+            f"panel: row {row} (instrument {instrument_id[row]}, session {session[row]}) does not come after "
+            f"row {row - 1} (instrument {instrument_id[row - 1]}, session {session[row - 1]}); "
+            "sort by instrument and session, one bar per session"
         )
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
     return starts, np.diff(starts, append=len(session)).astype(np.int64)
@@ -167,8 +168,8 @@ def _left_align(
 ) -> npt.NDArray[Any]:
     """Return shape (bars, n): instrument i's rows edges[i]..edges[i+1] become the head of column i.
 
-    Works through small padded pieces (sequential reads, then a transposition inside the cache): scattering the rows one by
-    one would touch a new page for each value.
+    Works through small padded pieces (sequential reads, then a transposition inside the cache): scattering the rows
+    one by one would touch a new page for each value.
     """
     n = len(edges) - 1
     panel = np.empty((bars, n), column.dtype)

@@ -71,12 +71,13 @@ class CalendarPerformance:
 def month_number(session: Dates) -> npt.NDArray[np.int32]:
     """Count the months of sessions from January of `_FIRST_YEAR`; a NaT is month 0."""
     day = session.view(np.int64) - _FIRST_DAY
-    return _month_of_day().take(day, mode="clip")
+    return np.take(_month_of_day(), day, mode="clip")
 
 
 @cache
 def _month_of_day() -> npt.NDArray[np.int32]:
-    """Month of each day from January of `_FIRST_YEAR` on: looking it up is ten times faster than calendar arithmetic."""
+    """Month of each day from January of `_FIRST_YEAR` on: a look-up is much faster than calendar arithmetic."""
     days = np.arange(f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR + 1}-01-01", dtype="datetime64[D]")
     months = days.astype("datetime64[M]").view(np.int64)
-    return (months - months[0]).astype(np.int32)
+    numbers: npt.NDArray[np.int32] = (months - months[0]).astype(np.int32)
+    return numbers

@@ -15,8 +15,8 @@ _NAMES = {n: name for name, n in RANGE_WINDOWS.items()}
 class RangePosition:
     """range_pos = 100 (C - lowest L) / (highest H - lowest L) of the last n bars, this one included: 0 to 100.
 
-    A window without any range is 50, the middle: NaN means "not enough history" and nothing else, and a price that has not
-    moved is neither at its high nor at its low.
+    A window without any range is 50, the middle: NaN means "not enough history" and nothing else, and a price that
+    has not moved is neither at its high nor at its low.
     """
 
     memory: int | None = max(RANGE_WINDOWS.values()) - 1

@@ -1,7 +1,7 @@
 """Recursive averages (exponential, Wilder) of many series at once, one bar after the other.
 
-Each is y = keep * y[1] + take * x after a seed, which is a weighted sum of the first inputs. Seed and steady state are the
-same step with other coefficients, so that one kernel serves them all and a step is two operations on contiguous memory.
+Each is y = keep * y[1] + take * x after a seed, which is a weighted sum of the first inputs. Seed and steady state are
+the same step with other coefficients, so one kernel serves them all and a step is two operations on contiguous memory.
 """
 
 from __future__ import annotations

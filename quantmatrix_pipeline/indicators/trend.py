@@ -12,9 +12,9 @@ from quantmatrix_pipeline.indicators.tile import Tile
 class DirectionalMovement:
     """plus_di, minus_di and adx over 14 bars (Wilder 1978).
 
-    The larger of H - H[1] and L[1] - L, where positive, is the bar's movement up or down; a tie is neither. The sums begin
-    with bars 1..13 and show from bar 14, ADX is Wilder's average of DX from bar 14 on and shows from bar 27. As in TA-Lib
-    a DI without any true range is 0, and ADX stays as it was over a bar whose DX is undefined.
+    The larger of H - H[1] and L[1] - L, where positive, is the bar's movement up or down; a tie is neither. The sums
+    begin with bars 1..13 and show from bar 14, ADX is Wilder's average of DX from bar 14 on and shows from bar 27. As
+    in TA-Lib a DI without any true range is 0, and ADX stays as it was over a bar whose DX is undefined.
     """
 
     memory: int | None = None

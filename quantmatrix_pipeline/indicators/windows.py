@@ -1,7 +1,8 @@
 """Sums and extremes of the last n bars, for several n at once, by doubling.
 
-A reduction over n bars is put together from two shorter ones, the second some bars earlier: 100 = 50 now and 50 of 50 bars
-ago. A value is therefore a fixed tree over the n bars it covers: nothing drifts, and the bits depend on those bars alone.
+A reduction over n bars is put together from two shorter ones, the second some bars earlier: 100 = 50 now and 50 of 50
+bars ago. A value is therefore a fixed tree over the n bars it covers: nothing drifts, and the bits depend on those
+bars alone.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class _Ring:
 class RollingReduction:
     """A reduction (`np.add`, `np.maximum`, `np.minimum`) over the last n bars, for each size that `steps` makes.
 
-    Only the sizes that a longer one reads back in time are kept from tile to tile. Rows with fewer than n bars before them
-    hold a reduction with zeros: the caller's look-back hides them.
+    Only the sizes that a longer one reads back in time are kept from tile to tile. Rows with fewer than n bars before
+    them hold a reduction with zeros: the caller's look-back hides them.
     """
 
     def __init__(self, operation: np.ufunc, steps: Sequence[Step], width: int) -> None:
@@ -85,7 +86,8 @@ class RollingReduction:
         x
             Shape (rows, width): the bars.
         scratch
-            Shape (rows, width): holds what only the caller needs. A yielded array is read only, and good until the next.
+            Shape (rows, width): holds what only the caller needs. A yielded array is read only, and good until the
+            next.
         """
         rows = len(x)
         now = {size: ring.now(row0, rows) for size, ring in self._rings.items()}

@@ -47,7 +47,7 @@ def same_bits(left: Floats, right: Floats) -> bool:
 
 
 def bars(rng: np.random.Generator, length: int, scale: float, tick: float, flat: float) -> dict[str, Floats]:
-    """A random walk in ticks: with coarse ticks it ties often; `flat` is the chance that a bar repeats the last close."""
+    """Walk at random in ticks, which tie often where coarse; `flat` is the chance that a bar repeats the last close."""
     steps = rng.normal(0, 0.02, length)
     still = rng.random(length) < flat
     still |= np.repeat(rng.random(length // 25 + 1) < flat, 25)[:length]  # whole stretches without a trade

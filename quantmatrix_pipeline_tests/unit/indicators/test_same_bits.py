@@ -1,4 +1,4 @@
-"""A value depends on its own instrument's bars up to its own row, to the bit, and a split moves nothing but the unit."""
+"""A value depends on its own instrument's bars up to its row, to the bit; a split moves nothing but the unit."""
 
 from __future__ import annotations
 
