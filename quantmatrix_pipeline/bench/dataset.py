@@ -1,7 +1,7 @@
 """The bars that the benchmarks and the pipeline's tests run on, as a folder that the files source reads.
 
-The real ones are the first 500 symbols, by name, that have a bar on all 1,260 sessions 2016-12-30..2021-12-31. Where the
-file with them is missing, seeded random walks of the same size take their place, and the data set says so.
+The real ones are the first 500 symbols, by name, that have a bar on all 1,260 sessions 2016-12-30..2021-12-31. Where
+the file with them is missing, seeded random walks of the same size take their place, and the data set says so.
 """
 
 from __future__ import annotations

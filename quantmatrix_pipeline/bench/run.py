@@ -85,7 +85,8 @@ def _machine() -> str:
     load = os.getloadavg()[0]
     return (
         f"machine: {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
-        f" Python {platform.python_version()}, load average {load:.1f} before the start; a number alone says little on a busy machine, ratios say more"
+        f" Python {platform.python_version()}, load average {load:.1f} before the start;"
+        " a number alone says little on a busy machine, ratios say more"
     )
 
 

@@ -46,12 +46,12 @@ class Workspace:
     dataset: Dataset
 
     @contextlib.contextmanager
-    def database(self, name: str = "bench") -> Iterator[Database]:
-        """A fresh, migrated database, dropped at the end of the block."""
+    def database(self, name: str = "bench", template: str = TEMPLATE) -> Iterator[Database]:
+        """A fresh copy of a database, by default of the migrated one; dropped at the end of the block."""
         identifier = sql.Identifier(name)
         with psycopg.connect(self.server.url("postgres", SUPERUSER), autocommit=True) as connection:
             connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER qm_owner").format(identifier, sql.Identifier(TEMPLATE))
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER qm_owner").format(identifier, sql.Identifier(template))
             )
             database = Database(
                 self.server.url(name),

@@ -1,0 +1,89 @@
+"""How fast a range of sessions becomes history: from stored bars to committed rows, beside a bare COPY of the same bytes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.bench.load import fetch, require, store
+from quantmatrix_pipeline.bench.measure import Measured, Series, measured
+from quantmatrix_pipeline.bench.workspace import NOW, Database, Workspace
+from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.snapshots.record import record_history
+
+SESSIONS = 1258
+TABLE = "market_analysis_history"
+BARE = "bare_history"
+
+
+def run(space: Workspace, repeats: int = 5) -> list[Measured]:
+    """Measure the first recording of a range, its repetition, and a bare COPY into an empty table of the same kind."""
+    series = Series()
+    now = datetime.fromisoformat(NOW)
+    last = space.dataset.last
+    first = trading_calendar("XNYS").window(last, SESSIONS)[0].item()
+    rows = 0
+    with space.database("loaded") as loaded:
+        fetched = fetch(loaded.writer, FilesProvider(space.dataset.folder), space.dataset.first, last)
+        store(loaded.writer, fetched, now)
+        space.vacuum(loaded)
+        loaded.writer.close()  # a database can't be copied while somebody is connected to it
+        loaded.owner.close()
+        for _ in range(repeats):
+            with space.database(template="loaded") as database:
+                space.settle()
+                done = series.time("first", lambda d=database: record_history(d.writer, first, last, now=now))  # type: ignore[misc]
+                rows = done.counts.recorded
+                table = database.writer.arrow_table(
+                    f"SELECT {_columns(database)} FROM {TABLE} ORDER BY session, instrument_id"
+                )
+                require(table.num_rows == rows, f"{rows} rows recorded, {table.num_rows} stored")
+                _make_bare(database, first.year, last.year)
+                space.settle()
+                series.time("bare", lambda d=database, t=table: _copy(d, t))  # type: ignore[misc]
+                space.settle()
+                again = series.time("again", lambda d=database: record_history(d.writer, first, last, now=now))  # type: ignore[misc]
+                require(again.counts.unchanged == rows, f"the same range again changed something: {again.counts}")
+    share = series["bare"].over(series["first"])
+    return [
+        measured(f"bare COPY of {rows:,} rows, same partitions and indexes", series["bare"].rate(rows), "rows/s"),
+        measured(
+            f"history of {SESSIONS:,} sessions, {rows:,} rows, bars to commit",
+            series["first"].rate(rows),
+            "rows/s",
+            ratio_to="the bare COPY",
+            ratio=share,
+            requirement=">= 0.80 of the bare COPY",
+            met=share.median >= 0.80,
+        ),
+        measured(
+            "the same range again, nothing changed",
+            series["again"].rate(rows),
+            "rows/s",
+            ratio_to="first recording",
+            ratio=series["first"].over(series["again"]),
+        ),
+    ]
+
+
+def _columns(database: Database) -> str:
+    names = database.owner.rows(
+        "SELECT column_name FROM information_schema.columns"
+        f" WHERE table_name = '{TABLE}' AND column_name <> 'raw_analysis' ORDER BY ordinal_position"
+    )
+    return ", ".join(row.column_name for row in names)
+
+
+def _make_bare(database: Database, first_year: int, last_year: int) -> None:
+    database.owner.execute(f"CREATE TABLE {BARE} (LIKE {TABLE} INCLUDING ALL) PARTITION BY RANGE (session)")
+    for year in range(first_year, last_year + 1):
+        database.owner.execute(
+            f"CREATE TABLE {BARE}_{year} PARTITION OF {BARE} FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
+        )
+
+
+def _copy(database: Database, table: pa.Table) -> None:
+    with database.owner.arrow() as transaction:
+        transaction.append(BARE, table)
