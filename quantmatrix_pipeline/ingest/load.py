@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,8 @@ def store_answer(
     sources = tables.sources(warehouse)
     with warehouse.arrow() as transaction:
         transaction.lock("bars_1d")
-        tables.write_actions(transaction, _actions(answer, instruments, now))
-        rows = _beside_stored(transaction, instrument_id, bars, source)
+        learned = tables.write_actions(transaction, _actions(answer, instruments, now))
+        rows = _beside_stored(transaction, instrument_id, bars, source, learned)
         verdict = _judge(transaction, rows, calendar, instruments, sources)
         refused = rows.fetched & verdict.rejected
         counts = tables.write_daily(transaction, _table(rows, verdict, rows.fetched & ~refused), now)
@@ -98,13 +98,22 @@ def _wanted(bars: BarBatch, instruments: Mapping[str, Tracked]) -> BarBatch:
     return bars if known.all() else bars.take(known[bars.symbol_index])
 
 
-def _beside_stored(transaction: ArrowTransaction, instrument_id: Ints, bars: BarBatch, source: int) -> _Rows:
-    """Merge the fetched bars with the stored ones that their verdict depends on, or whose verdict depends on them."""
-    ids, place = np.unique(instrument_id, return_inverse=True)
+def _beside_stored(
+    transaction: ArrowTransaction, instrument_id: Ints, bars: BarBatch, source: int, learned: Mapping[int, date]
+) -> _Rows:
+    """Merge the fetched bars with the stored ones that their verdict depends on, or whose verdict depends on them.
+
+    `learned` is instrument_id -> earliest ex-date of the splits that the answer brought: what looked like a gap from
+    there on may have been a split.
+    """
+    ids = np.unique(np.concatenate([instrument_id, np.array(list(learned), np.int32)]))
     first = np.full(len(ids), np.datetime64("9999-12-31"), dtype="datetime64[D]")
     # A date that is no date (NaT) is judged below; it must not decide how far back the context reaches.
     dated = ~np.isnat(bars.session)
-    np.minimum.at(first, place[dated], bars.session[dated])
+    np.minimum.at(first, np.searchsorted(ids, instrument_id[dated]), bars.session[dated])
+    for known, ex_date in learned.items():
+        at = np.searchsorted(ids, known)
+        first[at] = min(first[at], np.datetime64(ex_date, "D"))
     stored = tables.read_neighbourhood(transaction, ids, first, before=rules.CONTEXT_BARS)
     stored_id = stored["instrument_id"].to_numpy()
     stored_session = stored["session"].to_numpy().astype("datetime64[D]")

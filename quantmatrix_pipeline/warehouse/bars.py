@@ -210,14 +210,14 @@ def stored_sessions(
 # --- corporate actions ------------------------------------------------------------------------------------------------
 
 
-def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, object]]) -> None:
-    """Append corporate actions that are not known yet.
+def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, object]]) -> dict[int, date]:
+    """Append corporate actions that are not known yet; return instrument_id -> earliest ex-date of its new splits.
 
     Each mapping has instrument_id, kind, ex_date, numerator, denominator, amount, currency, vendor, as_of.
     """
     rows = list(actions)
     if not rows:
-        return
+        return {}
     schema = pa.schema(
         [
             ("instrument_id", pa.int32()),
@@ -233,12 +233,17 @@ def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, 
     )
     transaction.stage("new_actions", pa.Table.from_pylist(rows, schema=schema))
     names = ", ".join(schema.names)
-    transaction.execute(
-        f"INSERT INTO corporate_actions ({names})"
-        f" SELECT {names.replace('amount', 'CAST(amount AS numeric)')} FROM new_actions"
-        " ORDER BY instrument_id, ex_date, kind ON CONFLICT DO NOTHING"
-    )
+    learned = transaction.query(f"""
+        WITH added AS (
+            INSERT INTO corporate_actions ({names})
+            SELECT {names.replace("amount", "CAST(amount AS numeric)")} FROM new_actions
+            ORDER BY instrument_id, ex_date, kind ON CONFLICT DO NOTHING
+            RETURNING instrument_id, kind, ex_date
+        )
+        SELECT instrument_id, min(ex_date) AS ex_date FROM added WHERE kind = 'split' GROUP BY instrument_id
+    """)
     transaction.execute("DROP TABLE new_actions")
+    return dict(zip(learned["instrument_id"].to_pylist(), learned["ex_date"].to_pylist(), strict=True))
 
 
 def read_splits(transaction: ArrowTransaction, last: date | None = None) -> pa.Table:

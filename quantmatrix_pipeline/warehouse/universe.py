@@ -185,25 +185,25 @@ def tracked(warehouse: Warehouse) -> list[Tracked]:
 
 
 def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[str]]) -> set[int]:
-    """Add to the tracked set; return the ids that were not in it.
+    """Add to the tracked set; return the ids that were not in it, who was in it once among them.
 
     Who is tracked and no longer named keeps being tracked: a leaver of an index still has history to complete.
     """
     rows = sorted((int(i), sorted(r)) for i, r in reasons.items())
     with warehouse.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCKS["universe"]})
-        new = connection.execute(
+        before = connection.execute(sa.text("SELECT instrument_id FROM symbol_universe WHERE active")).scalars().all()
+        connection.execute(
             sa.text("""
                 INSERT INTO symbol_universe AS u (instrument_id, first_tracked, reasons)
                 SELECT id, :session, string_to_array(reason, ',')
                 FROM unnest(CAST(:ids AS integer[]), CAST(:reasons AS text[])) AS given(id, reason)
                 ON CONFLICT (instrument_id) DO UPDATE SET active = true, reasons = excluded.reasons
                 WHERE NOT u.active OR u.reasons IS DISTINCT FROM excluded.reasons
-                RETURNING instrument_id, xmax = 0 AS inserted
             """),
             {"session": session, "ids": [i for i, _ in rows], "reasons": [",".join(r) for _, r in rows]},
-        ).all()
-    return {row.instrument_id for row in new if row.inserted}
+        )
+    return {i for i, _ in rows}.difference(before)
 
 
 def watched_ids(warehouse: Warehouse) -> set[int]:

@@ -1,4 +1,4 @@
-"""Run the jobs as the command line does, on a folder of files and a database of the test's own, and read what they did."""
+"""Run the jobs as the command line does, on a folder of files and a database of the test's own; read what they did."""
 
 from __future__ import annotations
 
@@ -159,9 +159,5 @@ class Chain:
 
 def hashes(warehouse: Warehouse, tables: Sequence[str] = FACTS) -> dict[str, str]:
     """Return one hash per table over all columns of all rows, whatever their order."""
-    return {
-        table: warehouse.scalar(
-            f"SELECT count(*) || ':' || md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), '')) FROM {table} t"
-        )
-        for table in tables
-    }
+    digest = "count(*) || ':' || md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), ''))"
+    return {table: warehouse.scalar(f"SELECT {digest} FROM {table} t") for table in tables}

@@ -82,7 +82,8 @@ def test_a_hole_is_healed_and_its_neighbour_is_judged_anew_as_a_revision(
     assert (healed.facts["daily_bars"]["inserted"], healed.facts["daily_bars"]["rescored"]) == (1, 1)
     assert healed.checks["no_session_missing_inside_a_life"].passed
     revised = warehouse.rows(
-        "SELECT version, gap_detected, reason, session FROM price_data_versions JOIN instrument_symbols USING (instrument_id)"
+        "SELECT version, gap_detected, reason, session"
+        " FROM price_data_versions JOIN instrument_symbols USING (instrument_id)"
         " WHERE symbol = 'AAA' AND session IN (:hole, :after) ORDER BY session, version",
         hole=hole,
         after=after,

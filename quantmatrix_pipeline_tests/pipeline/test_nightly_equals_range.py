@@ -1,4 +1,4 @@
-"""Sixty nights one by one and one run over the same sixty sessions record the same bits, on real bars with holes and splits."""
+"""Sixty nights and one run over the same sixty sessions record the same bits, on real bars with holes and splits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from quantmatrix_pipeline_tests.shared_data import shared_data
 NIGHTS = sessions("2021-12-31", 60)
 SYMBOLS = ("AAPL", "AMZN", "GE", "GOOGL", "JPM", "KO", "MSFT", "NVDA", "TSLA", "WMT", "XOM")
 HOLES = 0.01
-# One 7-for-1 before the sixty nights and one 3-for-2 among them, neither a power of two: what a split could shift by one
-# unit in the last place it would shift here.
+# One 7-for-1 before the sixty nights and one 3-for-2 among them, neither a power of two: what a split could shift by
+# one unit in the last place it would shift here.
 SPLITS = f"symbol,ex_date,ratio\nKO,2020-03-02,7\nJPM,{NIGHTS[30]},3/2\n"
 
 
