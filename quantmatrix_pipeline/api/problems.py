@@ -12,7 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, UnknownSymbol, WarehouseError
+from quantmatrix_pipeline.errors import (
+    ConfigurationError,
+    EmbeddedServerError,
+    QuantMatrixError,
+    UnknownSymbol,
+    WarehouseUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +154,7 @@ def _expected(request: Request, error: Exception) -> Response:
             return _response(error.status, error.kind, str(error), error.facts)
         case UnknownSymbol():
             return _response(HTTPStatus.NOT_FOUND, "unknown-symbol", str(error))
-        case WarehouseError() | ConfigurationError():
+        case WarehouseUnavailable() | EmbeddedServerError() | ConfigurationError():
             # The cause names hosts and accounts: it belongs in the log, not in an answer.
             log.warning("%s: %s", request.url.path, error)
             return _response(

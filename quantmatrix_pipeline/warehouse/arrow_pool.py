@@ -19,7 +19,13 @@ NO_TABLES = "its tables are missing or of another release: `qm db upgrade` bring
 STATEMENT_SECONDS = 30
 CONNECT_SECONDS = 5
 
+_SESSION = """
+    SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', $1, false),
+           set_config('default_transaction_read_only', 'on', false)
+"""
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exceptions, and the server is going down or coming up
+_CANCELLED = "57014"
+_OVERLOADED = "53"  # out of connections, memory or disk
 _UNDEFINED = ("42P01", "42703")  # table, column
 
 
@@ -53,9 +59,9 @@ class ArrowPool:
         Raises
         ------
         WarehouseUnavailable
-            The database does not answer, or lacks the tables.
+            The database does not answer, not within 30 seconds, or lacks the tables.
         WarehouseError
-            It refused the statement, or took longer than 30 seconds over it.
+            It refused the statement.
         """
         with self._places:
             while True:
@@ -92,8 +98,7 @@ class ArrowPool:
         except adbc_driver_manager.Error as error:
             raise self._unavailable(error) from error
         try:
-            _run(connection, "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', $1, false)",
-                 [f"{STATEMENT_SECONDS}s"])  # fmt: skip
+            _run(connection, _SESSION, [f"{STATEMENT_SECONDS}s"])
         except adbc_driver_manager.Error as error:
             _close(connection)
             raise self._unavailable(error) from error
@@ -107,8 +112,13 @@ class ArrowPool:
         _close(connection)
 
     def _failure(self, error: adbc_driver_manager.Error) -> WarehouseError:
-        if error.sqlstate in _UNDEFINED:
+        state = error.sqlstate or ""
+        if state in _UNDEFINED:
             return self._unavailable(LookupError(NO_TABLES))
+        if state == _CANCELLED:
+            return self._unavailable(TimeoutError(f"it took longer than {STATEMENT_SECONDS} s over a statement"))
+        if state.startswith(_OVERLOADED):
+            return self._unavailable(error)
         return WarehouseError(str(error).strip().splitlines()[0])
 
 

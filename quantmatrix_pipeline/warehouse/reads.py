@@ -116,11 +116,10 @@ def daily_bars(
     conditions.add("session >=", start)
     conditions.add("session <=", end)
     conditions.add("quality_score >=", min_quality)
-    order = "ORDER BY session" if newest is None else f"ORDER BY session DESC LIMIT {int(newest)}"
-    table = warehouse.read(
-        f"SELECT {', '.join(('session', *columns))} FROM price_data_1d{conditions.where} {order}", conditions.values
-    )
-    return table if newest is None else table.take(list(range(table.num_rows - 1, -1, -1)))
+    selected = f"SELECT {', '.join(('session', *columns))} FROM price_data_1d{conditions.where}"
+    if newest is not None:
+        selected = f"SELECT * FROM ({selected} ORDER BY session DESC LIMIT {int(newest)}) AS kept"
+    return warehouse.read(f"{selected} ORDER BY session", conditions.values)
 
 
 def splits(warehouse: Warehouse, instrument_id: int) -> pa.Table:

@@ -1,0 +1,25 @@
+"""One request per route of the API that the filled warehouse answers with 200."""
+
+from __future__ import annotations
+
+EVERY_ROUTE = {
+    "/health": "/health",
+    "/api/v1/status": "/api/v1/status",
+    "/api/v1/symbols": "/api/v1/symbols",
+    "/api/v1/historical/{symbol}": "/api/v1/historical/AAPL?start=2012-01-03",
+    "/api/v1/market-data/db/history": "/api/v1/market-data/db/history?symbol=ADJ",
+    "/api/v1/market/prices": "/api/v1/market/prices?symbol=MSFT&range=300d",
+    "/api/v1/market/ta": "/api/v1/market/ta?symbol=FB",
+    "/api/v1/market/atr": "/api/v1/market/atr?symbol=IBM",
+    "/api/v1/market-data/coverage": "/api/v1/market-data/coverage",
+    "/api/v1/market-data/coverage/{symbol}": "/api/v1/market-data/coverage/BARE",
+    "/api/v1/snapshots": "/api/v1/snapshots",
+    "/api/v1/snapshots/{symbol}": "/api/v1/snapshots/GOOG",
+    "/api/v1/snapshots/{symbol}/history": "/api/v1/snapshots/FB/history?limit=100",
+}
+
+MANY_ROWS = {
+    path: url
+    for path, url in EVERY_ROUTE.items()
+    if path.endswith(("/symbols", "/historical/{symbol}", "/history", "/prices", "/snapshots"))
+}

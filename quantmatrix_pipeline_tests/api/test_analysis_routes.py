@@ -1,0 +1,209 @@
+"""Snapshots, the screen, the recorded history, volatility and coverage, against literal pandas."""
+
+from __future__ import annotations
+
+import operator
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quantmatrix_pipeline.api.analysis import percentile_rank, regime
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.history import snapshots
+
+OPERATORS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le, "eq": operator.eq}
+NAMES = [column.name for column in COLUMNS]
+NUMBERS = [column.name for column in COLUMNS if column.kind == "float"]
+
+_with_database = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def _filters(draw: st.DrawFn) -> list[tuple[str, str, float]]:
+    """Filters whose thresholds often are stored values themselves; the value is a rank, filled in later."""
+    one = st.tuples(st.sampled_from(NUMBERS), st.sampled_from(sorted(OPERATORS)), st.floats(0, 1))
+    return draw(st.lists(one, max_size=3))
+
+
+@_with_database
+@given(filters=_filters(), sort=st.sampled_from(NUMBERS), descending=st.booleans(), limit=st.integers(1, 8))
+def test_the_screen_returns_what_a_filter_in_pandas_returns(
+    client: TestClient,
+    reader: Warehouse,
+    filters: list[tuple[str, str, float]],
+    sort: str,
+    descending: bool,
+    limit: int,
+) -> None:
+    stored = snapshots(reader, NAMES).to_pandas()
+    expected, query = stored, []
+    for column, name, rank in filters:
+        threshold = float(np.quantile(stored[column].dropna(), rank, method="nearest"))
+        query.append((f"{column}__{name}", repr(threshold)))
+        expected = expected[OPERATORS[name](expected[column], threshold)]
+    expected = expected.sort_values([sort, "symbol"], ascending=[not descending, True], na_position="last")
+    query += [("sort", f"-{sort}" if descending else sort), ("limit", str(limit))]
+    rows = client.get(f"/api/v1/snapshots?{urlencode(query)}").json()["data"]
+    assert [row["symbol"] for row in rows] == list(expected["symbol"])[:limit]
+
+
+def test_flags_labels_and_sessions_can_be_screened(client: TestClient, reader: Warehouse) -> None:
+    stored = snapshots(reader, NAMES).to_pandas()
+    for bucket in ("LEADING", "lagging", "NEUTRAL", "UNKNOWN"):
+        rows = client.get(f"/api/v1/snapshots?ma_bucket__eq={bucket}").json()["data"]
+        assert [row["symbol"] for row in rows] == list(stored[stored.ma_bucket == bucket.upper()].symbol)
+    aligned = client.get("/api/v1/snapshots?ma_aligned__eq=true").json()["data"]
+    assert [row["symbol"] for row in aligned] == list(stored[stored.ma_aligned == True].symbol)  # noqa: E712
+    assert client.get("/api/v1/snapshots?session__gte=2013-03-01").json()["count"] == len(stored)
+    assert client.get("/api/v1/snapshots?session__gt=2013-03-01").json()["count"] == 0
+
+
+def test_a_filter_given_twice_counts_twice(client: TestClient) -> None:
+    rows = client.get("/api/v1/snapshots?close__gt=30&close__gt=300").json()["data"]
+    assert {row["symbol"] for row in rows} == {"AAPL", "GOOG"}
+
+
+def test_without_a_filter_every_snapshot_is_returned_by_symbol(client: TestClient, reader: Warehouse) -> None:
+    rows = client.get("/api/v1/snapshots").json()["data"]
+    assert [row["symbol"] for row in rows] == snapshots(reader, NAMES)["symbol"].to_pylist()
+
+
+def test_a_snapshot_is_expired_from_its_expiry_on(
+    client: TestClient, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "/api/v1/snapshots/AAPL"
+    fresh = client.get(url)
+    assert fresh.json()["expired"] is False
+    expiry = datetime.fromisoformat(fresh.json()["expiry_timestamp"])
+    assert expiry > now
+    monkeypatch.setenv("QM_NOW", (expiry - timedelta(microseconds=1)).isoformat())
+    assert client.get(url).json()["expired"] is False
+    monkeypatch.setenv("QM_NOW", expiry.isoformat())
+    for late in (client.get(url).json(), client.get("/api/v1/snapshots").json()["data"][0]):
+        assert late["expired"] is True
+    assert client.get("/api/v1/market/ta?symbol=AAPL").json()["expired"] is True
+    assert client.get("/api/v1/market/atr?symbol=AAPL").json()["expired"] is True
+    assert client.get(url, headers={"If-None-Match": fresh.headers["etag"]}).status_code == 200
+
+
+def test_a_snapshot_and_the_newest_recorded_row_and_ta_show_the_same_numbers(client: TestClient) -> None:
+    snapshot = client.get("/api/v1/snapshots/ibm").json()
+    recorded = client.get("/api/v1/snapshots/ibm/history?limit=1").json()["data"][0]
+    indicators = client.get("/api/v1/market/ta?symbol=ibm").json()["indicators"]
+    assert snapshot["rsi"] is not None
+    for name in NAMES:
+        assert snapshot[name] == recorded[name] == indicators[name], name
+
+
+def test_history_is_ascending_bounded_on_both_ends_and_limited_to_the_newest(client: TestClient) -> None:
+    url = "/api/v1/snapshots/MSFT/history"
+    bounded = client.get(f"{url}?start=2012-06-01&end=2012-06-29").json()
+    sessions = [row["session"] for row in bounded["data"]]
+    assert sessions == sorted(sessions)
+    assert (sessions[0], sessions[-1], bounded["count"]) == ("2012-06-01", "2012-06-29", 21)
+    limited = client.get(f"{url}?end=2012-06-29&limit=2").json()["data"]
+    assert [row["session"] for row in limited] == sessions[-2:]
+
+
+def test_volatility_is_the_percentile_of_the_last_252_recorded_values(client: TestClient) -> None:
+    for symbol in ("AAPL", "GOOG", "IBM", "MSFT"):
+        recorded = client.get(f"/api/v1/snapshots/{symbol}/history").json()["data"]
+        values = pd.Series([row["atrp_14"] for row in recorded]).tail(252)
+        body = client.get(f"/api/v1/market/atr?symbol={symbol}").json()
+        assert body["observations"] == 252
+        assert body["atrp"] == values.iloc[-1]
+        assert body["atr"] == recorded[-1]["atr_14"]
+        assert body["percentile"] == pytest.approx(100 * values.rank(pct=True).iloc[-1], rel=1e-12)
+        assert body["regime"] == _literal_regime(body["percentile"])
+
+
+def _literal_regime(percentile: float) -> str:
+    return "LOW" if percentile <= 25 else "MEDIUM" if percentile <= 75 else "HIGH" if percentile <= 90 else "EXTREME"
+
+
+@given(st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.25]), min_size=1, max_size=300))
+def test_the_percentile_rank_is_that_of_pandas_ties_and_all(values: list[float]) -> None:
+    rank = percentile_rank(np.array(values))
+    assert rank == pytest.approx(100 * pd.Series(values).rank(pct=True).iloc[-1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "name"),
+    [
+        (0.4, "LOW"),
+        (25.0, "LOW"),
+        (25.01, "MEDIUM"),
+        (75.0, "MEDIUM"),
+        (75.01, "HIGH"),
+        (90.0, "HIGH"),
+        (90.01, "EXTREME"),
+    ],
+)
+def test_a_regime_includes_its_upper_end(percentile: float, name: str) -> None:
+    assert regime(percentile) == name
+
+
+def test_a_volatility_that_does_not_move_is_neither_low_nor_extreme() -> None:
+    assert regime(percentile_rank(np.full(252, 2.0))) == "MEDIUM"
+
+
+def test_coverage_is_the_newest_report_with_the_newest_bars(client: TestClient) -> None:
+    body = client.get("/api/v1/market-data/coverage").json()
+    assert (body["tracked_count"], body["symbols"], body["indices"]) == (6, 7, {"DOW30": 3})
+    assert body["daily"]["count"] == 5
+    assert body["daily"]["last"] == dict.fromkeys(["AAPL", "FB", "GOOG", "IBM", "MSFT"], "2013-03-01") | {"BARE": None}
+    assert body["daily"]["freshness"] == {"<=24h": 5, "24-48h": 0, ">48h": 0, "none": 1}
+    assert body["daily"]["stale"] == {"24-48h": [], ">48h": [], "none": ["BARE"]}
+    assert body["m5"] == {"enabled": False, "count": 0, "last": {}, "freshness": {}, "stale": {}}
+    assert body["status"] == "degraded"
+    assert "press restore_daily_coverage" in body["headline"]
+    assert body["meta"]["source"] == "coverage_snapshots"
+
+
+@pytest.mark.parametrize(
+    ("now_is", "age", "freshness"),
+    [
+        ("2013-03-01T22:00:00Z", 0, "<=24h"),
+        ("2013-03-03T12:00:00Z", 0, "<=24h"),  # a weekend is no staleness
+        ("2013-03-04T21:29:59Z", 0, "<=24h"),  # closed, and the grace has not passed
+        ("2013-03-04T21:30:00Z", 1, "24-48h"),
+        ("2013-03-05T22:00:00Z", 2, ">48h"),
+    ],
+)
+def test_a_symbol_ages_in_sessions_that_closed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, now_is: str, age: int, freshness: str
+) -> None:
+    monkeypatch.setenv("QM_NOW", now_is)
+    daily = client.get("/api/v1/market-data/coverage/msft").json()["daily"]
+    assert (daily["age_sessions"], daily["freshness"], daily["last"]) == (age, freshness, "2013-03-01")
+
+
+def test_a_symbol_without_bars_says_why_it_is_tracked(client: TestClient) -> None:
+    body = client.get("/api/v1/market-data/coverage/BARE").json()
+    assert (body["tracked"], body["reasons"], body["daily"]["freshness"]) == (True, ["watch_list"], "none")
+    member: dict[str, Any] = client.get("/api/v1/market-data/coverage/IBM").json()
+    assert member["indices"] == ["DOW30"]
+
+
+def test_status_counts_what_is_stored(client: TestClient) -> None:
+    body = client.get("/api/v1/status").json()
+    rows = [
+        row
+        for symbol in ("AAPL", "ADJ", "FB", "GOOG", "IBM", "MSFT")
+        for row in client.get(f"/api/v1/market-data/db/history?symbol={symbol}").json()["data"]
+    ]
+    assert body == {
+        "symbols": 6,
+        "records": len(rows),
+        "validation_rate": sum(row["validated"] for row in rows) / len(rows),
+        "gaps_flagged": sum(row["gap_detected"] for row in rows),
+        "latest_date": "2013-03-01",
+    }
