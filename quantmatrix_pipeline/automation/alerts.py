@@ -1,30 +1,39 @@
 """Sensors that tell people: a failed run, and a failed check, which leaves its run a success.
 
-Both latch on a cursor of their own and beat at every tick, since a sensor that dies is itself silent: `/health` and
-`qm doctor` say when a heartbeat is old.
+Both read the event log past a cursor, so that each event is told once, and beat at every tick, since a sensor that
+dies is itself silent: `/health` and `qm doctor` say when a heartbeat is old.
 """
+
+from collections.abc import Callable, Sequence
 
 from dagster import (
     AssetCheckEvaluation,
     DagsterEventType,
-    DagsterRunStatus,
+    DagsterRun,
     DefaultSensorStatus,
+    EventLogRecord,
     EventRecordsFilter,
-    RunsFilter,
+    RunStatusChangeRecordsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
     sensor,
 )
+from dagster_shared.error import SerializableErrorInfo
 
-from quantmatrix_pipeline import clock
+from quantmatrix_pipeline import clock, errors
 from quantmatrix_pipeline.resources.notifier import Notifier
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 FAILURES, CHECKS = "alert_on_failed_run", "alert_on_failed_check"
 AT_ONCE = 50
+
+Records = Sequence[EventLogRecord]
+Told = SensorResult | SkipReason
+
+_OURS = tuple(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def build() -> list[SensorDefinition]:
@@ -33,73 +42,97 @@ def build() -> list[SensorDefinition]:
     @sensor(name=FAILURES, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def alert_on_failed_run(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """One message per failed run, with its root cause."""
-        tables.beat(platform.warehouse, FAILURES, clock.now())
-        seen = float(context.cursor) if context.cursor else clock.now().timestamp()
-        failed = sorted(
-            (
-                r
-                for r in context.instance.get_run_records(
-                    RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=AT_ONCE, order_by="update_timestamp"
-                )
-                if r.update_timestamp.timestamp() > seen
-            ),
-            key=lambda r: r.update_timestamp,
-        )
-        notifier = Notifier(platform.settings.discord_webhook)
-        for record in failed:
-            run = record.dagster_run
-            notifier.send(
-                f"FAILED {run.job_name} for session {run.tags.get('dagster/partition', 'range')}: "
-                f"{root_cause(context, run.run_id)} (run {run.run_id[:8]}; press {run.job_name} again when it is mended)"
-            )
-        newest = max((r.update_timestamp.timestamp() for r in failed), default=seen)
-        if not failed:
-            context.update_cursor(str(newest))
-            return SkipReason("no run failed since the last look")
-        return SensorResult(cursor=str(newest))
+
+        # The event, not the run's own time stamp: that one moves when a retry or a person puts a tag on the run.
+        def failures(seen: int | None) -> Records:
+            after = RunStatusChangeRecordsFilter(DagsterEventType.RUN_FAILURE, after_storage_id=seen)
+            changes = context.instance.fetch_run_status_changes(after, limit=AT_ONCE, ascending=seen is not None)
+            return changes.records
+
+        return _tell(context, platform, failures, lambda records: _failed_runs(context, records))
 
     @sensor(name=CHECKS, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def alert_on_failed_check(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """One message per failed check evaluation, whether the check blocks or not."""
-        tables.beat(platform.warehouse, CHECKS, clock.now())
-        seen = int(context.cursor) if context.cursor else None
-        records = context.instance.get_event_records(
-            EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen),
-            limit=AT_ONCE,
-            ascending=seen is not None,
-        )
-        if seen is None:  # the first look sets the mark; what failed before somebody listened is no news
-            context.update_cursor(str(max((r.storage_id for r in records), default=0)))
-            return SkipReason("listening from here on")
-        if not records:
-            return SkipReason("no check was evaluated since the last look")
-        failed = [e for r in records if not (e := _evaluation(r)).passed]
-        if failed:
-            notifier = Notifier(platform.settings.discord_webhook)
-            for e in failed:
-                shown = ", ".join(
-                    f"{k}={v.value}" for k, v in e.metadata.items() if isinstance(v.value, str | int | float)
-                )
-                notifier.send(f"CHECK {e.severity.value} {e.asset_key.to_user_string()}.{e.check_name} failed: {shown}")
-        return SensorResult(cursor=str(max(r.storage_id for r in records)))
+
+        def evaluations(seen: int | None) -> Records:
+            after = EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen)
+            return context.instance.get_event_records(after, limit=AT_ONCE, ascending=seen is not None)
+
+        return _tell(context, platform, evaluations, _failed_checks)
 
     return [alert_on_failed_run, alert_on_failed_check]
 
 
-def _evaluation(record: object) -> AssetCheckEvaluation:
-    data = record.event_log_entry.dagster_event.event_specific_data  # type: ignore[attr-defined]
-    assert isinstance(data, AssetCheckEvaluation)
-    return data
+def _tell(
+    context: SensorEvaluationContext,
+    platform: Platform,
+    events_after: Callable[[int | None], Records],
+    messages: Callable[[Records], list[str]],
+) -> Told:
+    """Send what the events since the last look have to say, and move the cursor past them."""
+    tables.beat(platform.warehouse, context.sensor_name, clock.now())
+    seen = int(context.cursor) if context.cursor else None
+    records = events_after(seen)
+    if seen is None:  # what happened before somebody listened is no news
+        context.update_cursor(str(max((r.storage_id for r in records), default=0)))
+        return SkipReason("listening from here on")
+    if not records:
+        return SkipReason("nothing happened since the last look")
+    notifier = Notifier(platform.settings.discord_webhook)
+    for message in messages(records):
+        notifier.send(message)
+    return SensorResult(cursor=str(max(r.storage_id for r in records)))
+
+
+def _failed_runs(context: SensorEvaluationContext, records: Records) -> list[str]:
+    found = []
+    for run_id in dict.fromkeys(record.run_id for record in records):
+        run = context.instance.get_run_by_id(run_id)
+        cause = root_cause(context, run_id)
+        # What a blocking check stopped is told by the check, with its counts.
+        if run is not None and "DagsterAssetCheckFailedError" not in cause:
+            found.append(
+                f"FAILED {run.job_name} for {_sessions(run)}: {cause}"
+                f" (run {run_id[:8]}; press {run.job_name} again when it is mended)"
+            )
+    return found
+
+
+def _failed_checks(records: Records) -> list[str]:
+    found = []
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        evaluation = event.event_specific_data if event else None
+        if isinstance(evaluation, AssetCheckEvaluation) and not evaluation.passed:
+            plain = ((k, v.value) for k, v in evaluation.metadata.items())
+            shown = ", ".join(f"{k}={v}" for k, v in plain if isinstance(v, str | int | float))
+            found.append(
+                f"CHECK {evaluation.severity.value} {evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
+                f" failed: {shown} (run {record.run_id[:8]})"
+            )
+    return found
+
+
+def _sessions(run: DagsterRun) -> str:
+    tags = run.tags
+    if "dagster/partition" in tags:
+        return f"session {tags['dagster/partition']}"
+    first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    return f"sessions {first}..{last}" if first and last else "no session"
 
 
 def root_cause(context: SensorEvaluationContext, run_id: str) -> str:
-    """Return the innermost error message of a failed run, on one line."""
+    """Return the cause of a failed run on one line: our own error, which says what to do, else the innermost one."""
     for event_type in (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE):
         for entry in context.instance.all_logs(run_id, of_type=event_type):
             data = entry.dagster_event.event_specific_data if entry.dagster_event else None
+            chain: list[SerializableErrorInfo] = []
             error = getattr(data, "error", None)
-            while error is not None and error.cause is not None:
+            while error is not None:
+                chain.append(error)
                 error = error.cause
-            if error is not None:
-                return " ".join(error.message.split())[:500]
+            if chain:
+                ours = [e for e in chain if (e.cls_name or "").split(".")[-1] in _OURS]
+                return " ".join((ours or chain)[-1].message.split())[:500]
     return "no cause was recorded"
