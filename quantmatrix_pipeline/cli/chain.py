@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from quantmatrix_pipeline.cli.home import prepare
-from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError
+from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, WarehouseUnavailable
 from quantmatrix_pipeline.settings import load
 
 if TYPE_CHECKING:
@@ -67,7 +67,16 @@ def run(
     first, last = _sessions(platform, session, since, until, newest)
     console.print(f"source: {platform.selection.provider.name} ({platform.selection.reason})", highlight=False)
     console.print(f"chain:  {first}" + ("" if first == last else f" .. {last}"), highlight=False)
-    report = execute(platform, first, last, console)
+    try:
+        report = execute(platform, first, last, console)
+    except Exception as error:
+        from quantmatrix_pipeline.resources.dagster_storage import connection_failure
+
+        if (said := connection_failure(error)) is None:
+            raise
+        raise WarehouseUnavailable(
+            f"the database went away in mid-run ({said}); what was committed is kept: bring it up and run again"
+        ) from error
     if as_json:
         typer.echo(json.dumps(asdict(report), default=str))
     else:

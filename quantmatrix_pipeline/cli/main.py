@@ -16,6 +16,8 @@ from quantmatrix_pipeline.cli import bench, chain, db, doctor, export, status, s
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h: a fault of ours, not of the input or the environment
+
 app = typer.Typer(
     name="qm",
     help="The market-data platform: run the nightly chain, look at its state, serve and export what it keeps.",
@@ -61,10 +63,22 @@ def run() -> None:
     except QuantMatrixError as error:
         if debug:
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False)
+        _say(str(error))
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as error:
+        # Nobody expected this one, so only a traceback can tell; but a user's terminal is not the place for it unasked.
+        if debug:
+            raise
+        _say(f"unexpected {type(error).__name__}: {error}; `qm --debug ...` shows where")
+        raise SystemExit(UNEXPECTED) from None
+
+
+def _say(message: str) -> None:
+    """Print an error as one line, whatever line breaks a server or a library put into it."""
+    text = _escaped(" ".join(message.split()))
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {text}", highlight=False)
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy.exc
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
@@ -36,3 +37,20 @@ class WarehouseStorage(DagsterPostgresStorage):
         for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
             part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, pool_recycle=3600, max_overflow=20)
         return storage
+
+
+def connection_failure(error: BaseException) -> str | None:
+    """Return what the database said, on one line, if `error` comes from a lost or refused connection; None if not.
+
+    Dagster writes an event for all that happens, and when that fails it raises what its driver raised, or wraps it.
+    """
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        if isinstance(at, sqlalchemy.exc.DBAPIError) and (
+            at.connection_invalidated or isinstance(at, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+        ):
+            return " ".join(str(at.orig).split())
+        at = at.__cause__ or at.__context__
+    return None

@@ -23,10 +23,10 @@ _PROCESSES.set_forkserver_preload([__name__, "quantmatrix_pipeline_tests.faults.
 
 @dataclass(slots=True)
 class Qm:
-    """A `qm` that runs or ran; `output` has what it said on both of its streams."""
+    """A `qm` that runs or ran, and what it has said so far."""
 
     process: Any
-    file: Path
+    files: Path  # without the suffixes .stdout and .stderr
 
     @property
     def pid(self) -> int:
@@ -37,8 +37,17 @@ class Qm:
         return bool(self.process.is_alive())
 
     @property
+    def stdout(self) -> str:
+        return _read(self.files.with_suffix(".stdout"))
+
+    @property
+    def stderr(self) -> str:
+        return _read(self.files.with_suffix(".stderr"))
+
+    @property
     def output(self) -> str:
-        return self.file.read_text() if self.file.exists() else ""
+        """What it said on both streams."""
+        return self.stdout + self.stderr
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
@@ -52,15 +61,19 @@ class Qm:
         return int(self.process.exitcode)
 
 
+def _read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
 def start(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Qm:
     """Start `qm <arguments>` with exactly these QM_ variables; its data folder is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"output-{time.monotonic_ns()}.txt"
+    files = folder / f"output-{time.monotonic_ns()}"
     process = _PROCESSES.Process(
-        target=_run, args=(list(arguments), {"QM_DATA_DIR": str(folder), **environment}, str(file))
+        target=_run, args=(list(arguments), {"QM_DATA_DIR": str(folder), **environment}, str(files))
     )
     process.start()
-    return Qm(process, file)
+    return Qm(process, files)
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Qm:
@@ -71,10 +84,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) 
     return qm
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(file, stream)
+def _run(arguments: list[str], environment: dict[str, str], files: str) -> None:
+    for stream, suffix in ((1, ".stdout"), (2, ".stderr")):
+        os.dup2(os.open(files + suffix, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
     for name in [n for n in os.environ if n.startswith(("QM_", "DAGSTER_"))]:
         del os.environ[name]
     os.environ.update(environment)

@@ -44,7 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(server: EmbeddedServer, folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+def undisturbed(
+    server: EmbeddedServer, folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Undisturbed]:
     arguments = ("run", "--since", str(folder.sessions[-8]))
     chain.run(["version"], {}, tmp_path_factory.mktemp("warm"))  # what is imported only once must not count below
     with contextmanager(_database)(server, "template1") as url:

@@ -142,8 +142,11 @@ def test_a_cell_of_the_wrong_type_and_lines_that_are_none_cost_only_themselves(
     assert done["inserted"] == len(SESSIONS) - 2
     reasons = sorted(codes for _, _, codes in log(empty_database_url))
     assert reasons == [("bad_date",), ("unreadable_row",), ("unreadable_row",), ("wrong_type",)]
-    details = query(empty_database_url, "SELECT detail FROM validation_log WHERE detail LIKE 'AAA.csv: row 4:%open%'")
-    assert len(details) == 1
+    (typed,) = query(
+        empty_database_url,
+        "SELECT symbol, detail, payload ->> 'open' FROM validation_log WHERE reason_codes = '{wrong_type}'",
+    )
+    assert typed == ("AAA", "AAA.csv: row 4, column 'open': 'n/a yet'", "n/a yet")
 
 
 def test_a_truncated_parquet_is_reported_by_its_name_and_the_other_files_are_stored(

@@ -66,10 +66,11 @@ def test_a_run_killed_inside_a_migration_leaves_the_same_rows(
     (tmp_path / "sql").mkdir()
     shutil.copy(migrations.folder() / "0001_roles_and_instruments.sql", tmp_path / "sql")
     migrations.apply(empty_database_url, tmp_path / "sql")
+    second = next(migrations.folder().glob("0002_*.sql")).read_text().splitlines()[0]
     for _ in range(3):
         # A foreign key to a table that is being written has to wait: in the middle of the second file.
         with held_back(empty_database_url, "LOCK TABLE instruments IN ROW EXCLUSIVE MODE"):
-            kill_inside("%CREATE TABLE corporate_actions%", undisturbed, empty_database_url, data_dir)
+            kill_inside(f"{second}%", undisturbed, empty_database_url, data_dir)
         assert "price_data" not in fingerprints(empty_database_url)
     finish(undisturbed, empty_database_url, data_dir)
 
@@ -100,17 +101,23 @@ def test_a_run_killed_inside_the_copy_of_bars_leaves_the_same_rows(
     finish(undisturbed, database_url, data_dir)
 
 
-def test_a_run_killed_inside_the_copy_of_history_leaves_the_same_rows(
+def test_a_run_killed_inside_the_writes_of_snapshots_and_of_history_leaves_the_same_rows(
     undisturbed: Undisturbed, database_url: str, data_dir: Path
 ) -> None:
-    chain.run(["symbols", "list"], undisturbed.environment(database_url), data_dir)
     first, last = undisturbed.folder.sessions[-8], undisturbed.folder.sessions[-1]
+    with held_back(database_url, "LOCK TABLE market_analysis_cache IN SHARE MODE"):
+        kill_inside("%INSERT INTO market_analysis_cache%", undisturbed, database_url, data_dir)
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT ensure_history_partitions(%s, %s)", (first.year, last.year))
-    for instrument_id, day in ((7, last), (20, first), (1, last)):
+    bars = undisturbed.folder.frame
+    for symbol in ("S007", "S020", "S040"):
+        day = bars[bars.symbol == symbol].date.iloc[-2]
         with held_back(
             database_url,
-            f"INSERT INTO market_analysis_history (instrument_id, session, as_of, close) VALUES ({instrument_id}, '{day}', now(), 1)",
+            f"""
+            INSERT INTO market_analysis_history (instrument_id, session, as_of, close)
+            SELECT instrument_id, '{day}', now(), 1 FROM symbols WHERE symbol = '{symbol}'
+            """,
         ):
             kill_inside("COPY %market_analysis_history%", undisturbed, database_url, data_dir)
         with psycopg.connect(database_url) as connection:

@@ -1,0 +1,120 @@
+"""`qm status`, `coverage`, `doctor`, `db`: what they say of a filled warehouse, of an empty one, and of none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from quantmatrix_pipeline_tests.cli.conftest import Installation
+
+
+def counted(installation: Installation, table: str) -> int:
+    with psycopg.connect(installation.url) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_first_line_of_status_says_session_state_why_and_the_job_to_press(filled: Installation) -> None:
+    done = filled.qm("status")
+    assert done.code == 0, done.stderr
+    first = done.stdout.splitlines()[0]
+    # GHOST is a member of the index that no file holds.
+    assert first == f"{filled.folder.sessions[-1]} degraded: 1 without any bar: GHOST -> press backfill_stale_daily"
+
+
+def test_status_as_json_counts_what_the_database_holds(filled: Installation) -> None:
+    body = json.loads(filled.qm("status", "--json").stdout)
+    assert body["coverage"]["status"] == "degraded"
+    assert body["rows"]["price_data"] == counted(filled, "price_data")
+
+
+def test_coverage_names_the_stale_and_its_json_has_every_bucket(filled: Installation) -> None:
+    assert "GHOST" in filled.qm("coverage").stdout
+    body = json.loads(filled.qm("coverage", "--json").stdout)
+    assert sum(body["buckets"].values()) == body["expected"] == counted(filled, "symbol_universe")
+    assert body["buckets"]["none"] == 1
+    assert body["stale"]["none"] == ["GHOST"]
+
+
+@pytest.mark.parametrize("command", ["status", "coverage"])
+def test_before_the_first_chain_one_line_says_what_to_press(migrated: Installation, command: str) -> None:
+    done = migrated.qm(command)
+    assert done.code == 4
+    assert "restore_daily_coverage" in done.error
+
+
+@pytest.mark.parametrize("command", ["status", "coverage"])
+def test_without_any_database_nothing_is_started_and_one_line_says_how(migrated: Installation, command: str) -> None:
+    done = migrated.qm(command, QM_DATABASE_URL=None)
+    assert done.code == 4
+    assert "qm db upgrade" in done.error
+    assert not (migrated.data_dir / "postgres" / "data").exists()
+
+
+def test_the_doctor_finds_a_filled_installation_healthy(filled: Installation) -> None:
+    done = filled.qm("doctor")
+    assert done.code == 0, done.stdout
+    findings = json.loads(filled.qm("doctor", "--json").stdout)
+    states = {finding["what"]: finding["state"] for finding in findings}
+    assert states["database"] == states["migrations"] == states["source"] == states["disk"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "what"),
+    [
+        ("QM_DATABASE_URL", "postgresql://user:hidden@127.0.0.1:9/none", "database"),
+        ("QM_DATABASE_URL", None, "database"),
+        ("QM_REDIS_URL", "redis://:hidden@127.0.0.1:9/0", "redis"),
+        ("QM_FILES_DIR", "/nowhere", "source"),
+    ],
+)
+def test_the_doctor_names_what_is_ill_and_its_exit_code_says_so(
+    migrated: Installation, variable: str, value: str | None, what: str
+) -> None:
+    done = migrated.qm("doctor", "--json", **{variable: value})
+    assert done.code == 1, done.stderr
+    assert what in {finding["what"] for finding in json.loads(done.stdout) if finding["state"] == "bad"}
+    assert "hidden" not in done.stdout + done.stderr
+
+
+def test_the_doctor_sees_migrations_that_are_not_applied(migrated: Installation, empty_database_url: str) -> None:
+    done = migrated.qm("doctor", QM_DATABASE_URL=empty_database_url)
+    assert done.code == 1
+    assert "migrations" in done.stdout
+
+
+def test_db_upgrade_applies_once_and_status_lists_each_migration(
+    migrated: Installation, empty_database_url: str
+) -> None:
+    first = migrated.qm("db", "upgrade", QM_DATABASE_URL=empty_database_url)
+    assert first.code == 0, first.stderr
+    assert "applied 0001_roles_and_instruments" in first.stdout
+    assert "nothing to apply" in migrated.qm("db", "upgrade", QM_DATABASE_URL=empty_database_url).stdout
+    status = migrated.qm("db", "status", QM_DATABASE_URL=empty_database_url)
+    assert status.stdout.count("applied") == first.stdout.count("applied")
+    assert "pending" not in status.stdout
+
+
+def test_a_server_of_the_users_is_not_stopped(migrated: Installation) -> None:
+    done = migrated.qm("db", "stop")
+    assert done.code == 0
+    assert "not ours" in done.stdout
+    assert counted(migrated, "schema_migrations") > 0
+
+
+def test_db_url_is_the_only_command_that_prints_the_password(filled: Installation, tmp_path: Path) -> None:
+    password = urlsplit(filled.url).password
+    assert password
+    assert filled.qm("db", "url").stdout.strip() == filled.url
+    for arguments in (
+        ["db", "status"], ["db", "upgrade"], ["doctor"], ["doctor", "--json"], ["status"], ["coverage"],
+        ["symbols", "list"], ["run", "--session", "2021-12-24"], ["--debug", "status"],
+        ["export", "bars", "--output", str(tmp_path / "bars.parquet")],
+    ):  # fmt: skip
+        done = filled.qm(*arguments)
+        assert password not in done.stdout + done.stderr, arguments
