@@ -58,7 +58,7 @@ def _of_table(connection: psycopg.Connection[tuple[object, ...]], table: str) ->
         (table,),
     ).fetchall()
     kept = [
-        sql.SQL(TRANSLATED[name]) if name in TRANSLATED else sql.SQL("t.{}").format(sql.Identifier(name))  # type: ignore[arg-type]
+        sql.SQL(TRANSLATED[name]) if name in TRANSLATED else sql.SQL("t.{}").format(sql.Identifier(name))
         for (name,) in ((str(c[0]),) for c in columns)
         if name not in SURROGATES | WALL_CLOCK
     ]

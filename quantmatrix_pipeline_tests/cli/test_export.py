@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +18,16 @@ SELECTIONS = {
     "history": "SELECT symbol, session, revision, close, rsi, sma_20, atr_14, ma_bucket"
     " FROM market_analysis_history JOIN symbols USING (instrument_id)",
 }
-READERS = {"parquet": pd.read_parquet, "csv": pd.read_csv, "arrow": pd.read_feather}
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "parquet": pd.read_parquet,
+    "csv": pd.read_csv,
+    "arrow": pd.read_feather,
+}
 
 
 def by_sql(installation: Installation, what: str) -> pd.DataFrame:
     with psycopg.connect(installation.url) as connection:
-        cursor = connection.execute(f'{SELECTIONS[what]} ORDER BY symbol COLLATE "C", session')  # type: ignore[arg-type]
+        cursor = connection.execute(f'{SELECTIONS[what]} ORDER BY symbol COLLATE "C", session')
         return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
 
 

@@ -14,7 +14,7 @@ from quantmatrix_pipeline_tests.cli.conftest import Installation
 
 def counted(installation: Installation, table: str) -> int:
     with psycopg.connect(installation.url) as connection:
-        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row is not None
     return int(row[0])
 

@@ -1,4 +1,4 @@
-"""Runs of `qm` in processes that can be killed: forked from one that has imported everything, so that a run is all work.
+"""Runs of `qm` in processes to be killed: forked from one that has imported everything, so that a run is all work.
 
 A process of its own for each run, with its own environment, standard output and exit code, as `qm` in a shell; only the
 three seconds of imports before it are spent once.

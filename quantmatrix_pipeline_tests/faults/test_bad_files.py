@@ -1,4 +1,4 @@
-"""Broken files through the whole chain: what is wrong is logged with its reason, what is sound is stored, counts add up."""
+"""Broken files through the whole chain: the wrong is logged with its reason, the sound is stored, the counts add up."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ingest(folder: Path, url: str, data_dir: Path, **options: Any) -> dict[str, 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+        return connection.execute(statement).fetchall()
 
 
 def log(url: str) -> list[tuple[str | None, date | None, tuple[str, ...]]]:

@@ -90,7 +90,8 @@ def test_a_run_killed_inside_the_copy_of_bars_leaves_the_same_rows(
         with held_back(
             database_url,
             f"""
-            INSERT INTO price_data SELECT instrument_id, '1d', '{day}', NULL, 1, 1, 1, 1, 1, 1, true, false, false, 1, 1, now()
+            INSERT INTO price_data
+            SELECT instrument_id, '1d', '{day}', NULL, 1, 1, 1, 1, 1, 1, true, false, false, 1, 1, now()
             FROM symbols WHERE symbol = '{symbol}'
             """,
         ):
