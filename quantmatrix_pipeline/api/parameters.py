@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
@@ -53,8 +53,13 @@ IsoDate = Annotated[date, BeforeValidator(iso_date)]
 OpenDoor = Annotated[Door, Depends(_door)]
 OpenWarehouse = Annotated[Warehouse, Depends(_warehouse)]
 AppSettings = Annotated[Settings, Depends(_settings)]
-SymbolPath = Annotated[str, Path(description="a current symbol, in any case", examples=["AAPL"], max_length=32)]
-SymbolQuery = Annotated[str, Query(description="a current symbol, in any case", examples=["AAPL"], max_length=32)]
+_SYMBOL: dict[str, Any] = {
+    "description": "a current symbol, in any case",
+    "examples": ["AAPL"],
+    "pattern": r"^[!-~]{1,32}$",  # printable ASCII: BRK.B, BTC-USD, ^GSPC
+}
+SymbolPath = Annotated[str, Path(**_SYMBOL)]
+SymbolQuery = Annotated[str, Query(**_SYMBOL)]
 Start = Annotated[IsoDate | None, Query(description="first session, inclusive", examples=["2021-01-04"])]
 End = Annotated[IsoDate | None, Query(description="last session, inclusive", examples=["2021-12-31"])]
 Limit = Annotated[int | None, Query(description="at most this many rows, the newest", ge=1, le=100_000)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request, Response
 
-from quantmatrix_pipeline.api.models import Historical, Prices, StoredBars
+from quantmatrix_pipeline.api.models.bars import Historical, Prices, StoredBars
 from quantmatrix_pipeline.api.parameters import (
     End,
     Limit,

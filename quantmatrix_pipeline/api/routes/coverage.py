@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.api.models import Coverage, SymbolCoverage
+from quantmatrix_pipeline.api.models.coverage import Coverage, SymbolCoverage
 from quantmatrix_pipeline.api.parameters import AppSettings, OpenWarehouse, SymbolPath
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.door import Door
-from quantmatrix_pipeline.api.models import Health
+from quantmatrix_pipeline.api.models.operations import Health
 from quantmatrix_pipeline.api.parameters import OpenDoor
 from quantmatrix_pipeline.errors import QuantMatrixError, WarehouseUnavailable
 from quantmatrix_pipeline.warehouse import coverage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, require_snapshot, volatility
-from quantmatrix_pipeline.api.models import TechnicalAnalysis, Volatility
+from quantmatrix_pipeline.api.models.indicators import TechnicalAnalysis, Volatility
 from quantmatrix_pipeline.api.parameters import OpenWarehouse, SymbolQuery
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from quantmatrix_pipeline.api import screen
 from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, flagged, require_snapshot
-from quantmatrix_pipeline.api.models import Snapshot, SnapshotHistory, Snapshots
+from quantmatrix_pipeline.api.models.indicators import Snapshot, SnapshotHistory, Snapshots
 from quantmatrix_pipeline.api.parameters import End, Limit, OpenWarehouse, Start, SymbolPath, known_parameters, ordered
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import ROWS, json_response, rows_response

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
-from quantmatrix_pipeline.api.models import Status
+from quantmatrix_pipeline.api.models.operations import Status
 from quantmatrix_pipeline.api.parameters import OpenWarehouse
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from quantmatrix_pipeline.api.models import Symbols
+from quantmatrix_pipeline.api.models.symbols import Symbols
 from quantmatrix_pipeline.api.parameters import OpenWarehouse
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import ROWS, rows_response

@@ -1,0 +1,94 @@
+"""Bodies of snapshots, their history and volatility; the columns are the catalogue's."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from quantmatrix_pipeline.api.models.common import example
+from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column, Indicator
+
+
+def _column_field(indicator: Indicator, column: Column) -> Any:
+    types: dict[str, Any] = {"float": float, "bool": bool, "label": Literal[column.labels or ("",)]}
+    return types[column.kind] | None, Field(description=f"{indicator.unit}: {indicator.formula}")
+
+
+_COLUMN_FIELDS: dict[str, Any] = {
+    column.name: _column_field(indicator, column) for indicator in CATALOGUE for column in indicator.columns
+}
+Indicators = create_model(
+    "Indicators",
+    __doc__="Every indicator of the catalogue; null means that the history is too short for it.",
+    **_COLUMN_FIELDS,
+)
+
+
+class _SnapshotHead(BaseModel):
+    symbol: str
+    session: date = Field(description="the session of the bar it was computed for")
+    as_of: datetime = Field(description="when it was computed from what was known")
+    expiry_timestamp: datetime = Field(description="the next close plus grace")
+    expired: bool = Field(description="whether that instant has passed: a newer row is due")
+    close: float = Field(description="split-adjusted, in the session's shares")
+
+
+class _RecordHead(BaseModel):
+    session: date
+    revision: int = Field(ge=1, description="above 1 for a restatement")
+    as_of: datetime = Field(description="when it was computed from what was known")
+    close: float = Field(description="split-adjusted, in the session's shares")
+
+
+class Snapshot(_SnapshotHead, Indicators):
+    """The latest indicators of one instrument."""
+
+
+class Snapshots(BaseModel):
+    """The snapshots that meet a screen."""
+
+    count: int
+    data: list[Snapshot]
+
+
+class Record(_RecordHead, Indicators):
+    """The indicators of one session as recorded, in the newest revision."""
+
+
+class SnapshotHistory(BaseModel):
+    """Recorded sessions of one instrument."""
+
+    symbol: str
+    count: int
+    data: list[Record]
+
+
+class TechnicalAnalysis(_SnapshotHead):
+    """A snapshot with its indicators apart."""
+
+    indicators: Indicators
+
+
+class Volatility(BaseModel):
+    """Average true range, and how high it is against the instrument's own past year."""
+
+    model_config = example(
+        symbol="AAPL", session="2021-12-31", expiry_timestamp="2022-01-03T21:30:00Z", expired=False, atr=4.11,
+        atrp=2.31, percentile=77.4, observations=252, regime="HIGH",
+    )  # fmt: skip
+
+    symbol: str
+    session: date
+    expiry_timestamp: datetime
+    expired: bool
+    atr: float | None = Field(description="ATR over 14 bars, in the session's shares")
+    atrp: float | None = Field(description="that as a percentage of the close")
+    percentile: float | None = Field(
+        ge=0, le=100, description="mean percentile rank of `atrp` among the newest `observations` recorded values"
+    )
+    observations: int = Field(ge=0, le=252)
+    regime: Literal["LOW", "MEDIUM", "HIGH", "EXTREME"] | None = Field(
+        description="LOW up to the 25th percentile, MEDIUM to the 75th, HIGH to the 90th; null below 20 observations"
+    )
