@@ -17,13 +17,21 @@ from hypothesis import strategies as st
 from quantmatrix_pipeline.api.analysis import percentile_rank, regime
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-from quantmatrix_pipeline.warehouse.history import snapshots
 
 OPERATORS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le, "eq": operator.eq}
 NAMES = [column.name for column in COLUMNS]
 NUMBERS = [column.name for column in COLUMNS if column.kind == "float"]
 
 _with_database = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def _stored(reader: Warehouse) -> pd.DataFrame:
+    """Return the table of snapshots as it is, by symbol."""
+    table = reader.arrow_table(
+        "SELECT s.symbol, c.* FROM market_analysis_cache c JOIN instrument_symbols s USING (instrument_id)"
+        " WHERE s.valid_to IS NULL ORDER BY s.symbol"
+    )
+    return table.drop_columns("raw_analysis").to_pandas()
 
 
 @st.composite
@@ -43,7 +51,7 @@ def test_the_screen_returns_what_a_filter_in_pandas_returns(
     descending: bool,
     limit: int,
 ) -> None:
-    stored = snapshots(reader, NAMES).to_pandas()
+    stored = _stored(reader)
     expected, query = stored, []
     for column, name, rank in filters:
         threshold = float(np.quantile(stored[column].dropna(), rank, method="nearest"))
@@ -56,7 +64,7 @@ def test_the_screen_returns_what_a_filter_in_pandas_returns(
 
 
 def test_flags_labels_and_sessions_can_be_screened(client: TestClient, reader: Warehouse) -> None:
-    stored = snapshots(reader, NAMES).to_pandas()
+    stored = _stored(reader)
     for bucket in ("LEADING", "lagging", "NEUTRAL", "UNKNOWN"):
         rows = client.get(f"/api/v1/snapshots?ma_bucket__eq={bucket}").json()["data"]
         assert [row["symbol"] for row in rows] == list(stored[stored.ma_bucket == bucket.upper()].symbol)
@@ -73,7 +81,7 @@ def test_a_filter_given_twice_counts_twice(client: TestClient) -> None:
 
 def test_without_a_filter_every_snapshot_is_returned_by_symbol(client: TestClient, reader: Warehouse) -> None:
     rows = client.get("/api/v1/snapshots").json()["data"]
-    assert [row["symbol"] for row in rows] == snapshots(reader, NAMES)["symbol"].to_pylist()
+    assert [row["symbol"] for row in rows] == list(_stored(reader)["symbol"])
 
 
 def test_a_snapshot_is_expired_from_its_expiry_on(

@@ -97,6 +97,33 @@ def test_an_installation_without_a_data_folder_is_away_and_makes_none(run_folder
     assert not folder.exists()
 
 
+def test_a_warehouse_that_did_not_answer_is_looked_up_anew(server: EmbeddedServer, later: str) -> None:
+    app = create_app(Settings(database_url=SecretStr(server.url(later, "qm_reader"))))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        for url in ("/health", "/api/v1/status", "/api/v1/snapshots"):
+            before = app.state.door.warehouse()
+            assert client.get(url).status_code == 503
+            assert app.state.door.warehouse() is not before, url
+        _execute(server, "CREATE DATABASE {} TEMPLATE {} OWNER qm_owner", later, TEMPLATE)
+        kept = app.state.door.warehouse()
+        assert client.get("/api/v1/snapshots").status_code == 200
+        assert client.get("/api/v1/snapshots/NOPE").status_code == 404
+        assert app.state.door.warehouse() is kept
+
+
+def test_an_embedded_server_that_comes_later_is_found(
+    server: EmbeddedServer, run_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = run_folder / f"later-{uuid4().hex[:8]}"
+    folder.mkdir()
+    client = TestClient(create_app(Settings(data_dir=folder)), raise_server_exceptions=False)
+    assert client.get("/api/v1/status").status_code == 503
+    (folder / "postgres").symlink_to(server.folder)
+    assert client.get("/health").status_code == 503  # reached, and no migration was applied to its own database
+    assert client.get("/api/v1/status").status_code == 503
+    assert "qm db upgrade" in caplog.records[-1].getMessage()
+
+
 def test_readers_do_not_notice_that_their_connections_were_cut(client: TestClient, server: EmbeddedServer) -> None:
     urls = [url for path, url in EVERY_ROUTE.items() if path != "/health"]
     assert {client.get(url).status_code for url in urls} == {200}
