@@ -107,7 +107,7 @@ def _recompute(url: str, first: date, last: date) -> dict[str, float]:
 def _peak() -> float:
     """Return this program's peak resident memory in MiB.
 
-    On Linux from /proc: `getrusage` there begins with the peak of the parent that forked it. On macOS that counts bytes.
+    On Linux from /proc, since `getrusage` begins there with the peak of the parent that forked it; macOS counts bytes.
     """
     status = Path("/proc/self/status")
     if status.exists():
