@@ -25,6 +25,12 @@ class NotASession(QuantMatrixError):
     exit_code = 2
 
 
+class SessionNotClosed(QuantMatrixError):
+    """A session was named that has not closed yet; names the newest that has."""
+
+    exit_code = 2
+
+
 class UnknownSymbol(QuantMatrixError):
     """No instrument bears this symbol."""
 

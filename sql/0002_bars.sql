@@ -62,7 +62,7 @@ CREATE TABLE corporate_actions (
     currency      text,
     vendor        text    NOT NULL,
     as_of         timestamptz NOT NULL,
-    UNIQUE NULLS NOT DISTINCT (instrument_id, kind, ex_date, vendor, numerator, denominator, amount, currency),
+    UNIQUE NULLS NOT DISTINCT (instrument_id, kind, ex_date, vendor, numerator, denominator, amount, currency, as_of),
     CHECK ((kind = 'split') = (numerator IS NOT NULL AND denominator IS NOT NULL AND amount IS NULL)),
     CHECK (numerator > 0 AND denominator > 0 OR kind <> 'split'),
     CHECK (kind = 'split' OR amount > 0 AND currency IS NOT NULL)
@@ -91,15 +91,14 @@ CREATE TABLE validation_log (
 );
 CREATE INDEX validation_log_symbol ON validation_log (symbol, session);
 
--- What a vendor has already been asked: nothing outside its bars on [asked_from, asked_until] is worth asking again,
--- unless it is a hole inside the instrument's life.
+-- Where an instrument's life begins, as far as a vendor knows: it was asked from asked_from on, and the first bar that it had
+-- is that of first_bar. What lies between is not asked for again; a hole behind first_bar is.
 CREATE TABLE ingestion_cursor (
     instrument_id integer NOT NULL REFERENCES instruments,
     interval      text    NOT NULL,
     vendor        text    NOT NULL,
     asked_from    date    NOT NULL,
-    asked_until   date    NOT NULL,
-    last_error    text,
+    first_bar     date    NOT NULL,
     updated_at    timestamptz NOT NULL,
     PRIMARY KEY (instrument_id, interval, vendor)
 );

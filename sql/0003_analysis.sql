@@ -56,3 +56,10 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- From which session on an instrument's recorded history no longer follows from its bars: a late bar, a healed hole, a
+-- revision, a split learned late. Whoever writes bars notes it, whoever records history works it off.
+CREATE TABLE history_due (
+    instrument_id integer PRIMARY KEY REFERENCES instruments,
+    first_session date NOT NULL
+);

@@ -44,7 +44,14 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def indicator_snapshots(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """The newest indicator row of every instrument as of the session, computed from stored bars alone."""
         _, session = sessions_of(context)
-        done = update_snapshots(platform.warehouse, platform.calendar, session, grace=platform.grace, now=clock.now())
+        done = update_snapshots(
+            platform.warehouse,
+            platform.calendar,
+            session,
+            grace=platform.grace,
+            now=clock.now(),
+            lock_wait_seconds=platform.settings.lock_wait_seconds,
+        )
         return MaterializeResult(
             metadata={
                 "dagster/row_count": done.instruments,
@@ -75,7 +82,9 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def indicator_history(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """One row per instrument and session, never changed; a range of sessions is computed and written in one pass."""
         first, last = sessions_of(context)
-        done = record_history(platform.warehouse, first, last, now=clock.now())
+        done = record_history(
+            platform.warehouse, first, last, now=clock.now(), lock_wait_seconds=platform.settings.lock_wait_seconds
+        )
         return MaterializeResult(
             metadata={
                 "dagster/partition_row_count": done.counts.recorded,

@@ -57,6 +57,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             last,
             depth=platform.settings.history_sessions,
             now=clock.now(),
+            grace=platform.grace,
             concurrency=platform.settings.fetch_concurrency,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.errors import SymbolNotFound, VendorError, VendorUnavailable
+from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
 from quantmatrix_pipeline.ingest.load import note_silence, store_answer
 from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
@@ -29,6 +29,7 @@ def ingest_daily(
     *,
     depth: int,
     now: datetime,
+    grace: timedelta = timedelta(minutes=30),
     concurrency: int = 8,
     lock_wait_seconds: float = 600,
     progress: Callable[[IngestReport], None] = lambda report: None,
@@ -43,20 +44,29 @@ def ingest_daily(
         How many sessions deep a first fetch goes, counted at `first`.
     now
         When these bars are learned; stands as `as_of` beside each of them.
+    grace
+        How long after the close a session's bars are final.
 
     Raises
     ------
+    SessionNotClosed
+        `last` has not closed, plus grace, by `now`.
     VendorUnavailable
         Nothing that was asked for could be served, for other reasons than unknown symbols.
     ChainBusy
         Another run is bringing the same bars up to date and does not finish.
     """
     started = time.perf_counter()
+    if last > (closed := calendar.newest_closed(now, grace)):
+        raise SessionNotClosed(
+            f"{last} has not closed yet (plus {grace}); a bar taken now would be half a day's and stay for good. "
+            f"The newest session that can be run is {closed}"
+        )
     start = _window_start(calendar, first, depth)
     report = IngestReport(provider.name, start, last)
     with warehouse.exclusive("bars_1d", lock_wait_seconds):
         wanted = universe.tracked(warehouse)
-        requests = plan_daily(warehouse, provider.name, calendar, wanted, start, last)
+        requests = plan_daily(warehouse, provider.name, calendar, wanted, start, last, provider.listings())
         report.asked_symbols = len(requests)
         report.asked_sessions = sum(len(request.sessions) for request in requests)
         if requests:
@@ -82,12 +92,18 @@ async def _fetch(
     by_symbol = {request.symbol: request for request in requests}
     failures: dict[str, VendorError] = {}
     silent = set(by_symbol)  # asked for and never mentioned: the source has nothing there
-    async for answer in provider.daily_bars(requests, concurrency=concurrency):
-        # In a thread, so that the next part arrives while this one is written.
-        await asyncio.to_thread(store_answer, warehouse, calendar, instruments, by_symbol, answer, report, now)
-        failures.update(answer.failures)
-        silent.difference_update(answer.bars.symbols, answer.failures)
-        progress(report)
+    answers = provider.daily_bars(requests, concurrency=concurrency)
+    arriving = asyncio.ensure_future(anext(answers, None))
+    try:
+        while (answer := await arriving) is not None:
+            arriving = asyncio.ensure_future(anext(answers, None))  # the next part comes while this one is written
+            await asyncio.to_thread(store_answer, warehouse, calendar, instruments, by_symbol, answer, report, now)
+            failures.update(answer.failures)
+            silent.difference_update(answer.bars.symbols, answer.failures)
+            progress(report)
+    finally:
+        arriving.cancel()
+        await asyncio.gather(arriving, return_exceptions=True)
     note_silence(warehouse, provider.name, [(instruments[s].instrument_id, by_symbol[s]) for s in sorted(silent)], now)
     grave = [e for e in failures.values() if not isinstance(e, SymbolNotFound)]
     if grave and len(failures) == len(requests) and not report.fetched:

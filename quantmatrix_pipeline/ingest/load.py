@@ -22,6 +22,7 @@ from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer, Kind
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
+from quantmatrix_pipeline.warehouse.history import mark_due
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
 INTERVAL = "1d"
@@ -38,6 +39,7 @@ class _Rows:
     fetched: Bools  # came with this answer
     judged: Bools  # fetched, or stored after the first fetched bar: its flags may change
     stored_verdict: dict[str, npt.NDArray[Any]]  # as stored; meaningless where fetched
+    stored: pa.Table  # the stored ones as they were read
 
 
 def store_answer(
@@ -55,7 +57,7 @@ def store_answer(
     or, when anything fails, nothing.
     """
     check_batch(answer.bars, vendor=answer.vendor)
-    bars = _wanted(answer.bars, instruments)
+    bars = _wanted(answer.bars, calendar, instruments, requests)
     ids = np.array([instruments[s].instrument_id if s in instruments else -1 for s in answer.bars.symbols], np.int32)
     instrument_id = ids[bars.symbol_index] if len(bars) else np.empty(0, np.int32)
     source = tables.source_id(warehouse, answer.vendor, answer.basis.value, answer.basis_date)
@@ -66,14 +68,18 @@ def store_answer(
         rows = _beside_stored(transaction, instrument_id, bars, source, learned)
         verdict = _judge(transaction, rows, calendar, instruments, sources)
         refused = rows.fetched & verdict.rejected
-        counts = tables.write_daily(transaction, _table(rows, verdict, rows.fetched & ~refused), now)
+        counts = tables.write_daily(
+            transaction, _table(rows, verdict, rows.fetched & ~refused), now, stored=rows.stored
+        )
         changed = _flags_changed(rows, verdict)
-        tables.write_daily(transaction, _table(rows, verdict, changed), now, reason="rescored")
+        if changed.any():
+            tables.write_daily(transaction, _table(rows, verdict, changed), now, reason="rescored", stored=rows.stored)
         log = _refusals(answer, rows, verdict, np.flatnonzero(refused), instruments, now) + _unreadable(
             answer, instruments, now
         )
         tables.write_log(transaction, log)
-        tables.move_cursors(transaction, answer.vendor, _asked(answer, instruments, requests), now)
+        mark_due(transaction, _changed_since(rows, (rows.fetched & ~refused) | changed, learned))
+        tables.move_cursors(transaction, answer.vendor, _asked(answer, instruments, requests, rows), now)
 
     report.fetched += len(bars) + len(answer.unreadable)
     report.inserted += counts.inserted
@@ -85,17 +91,30 @@ def store_answer(
     report.flagged += int((sound & (verdict.reasons != 0)).sum())
     report.splits += len(answer.splits)
     report.dividends += len(answer.dividends)
-    for flags, times in zip(*np.unique(verdict.reasons[rows.fetched], return_counts=True), strict=True):
+    times = np.bincount(verdict.reasons[rows.fetched])
+    for flags in np.flatnonzero(times):
         for code in rules.codes(int(flags)):
-            report.reasons[code] += int(times)
+            report.reasons[code] += int(times[flags])
     report.reasons.update(row.reason for row in answer.unreadable)
     report.failures.update({symbol: f"{type(e).__name__}: {e}" for symbol, e in answer.failures.items()})
 
 
-def _wanted(bars: BarBatch, instruments: Mapping[str, Tracked]) -> BarBatch:
-    """Leave out symbols that nobody asked for: another symbol's answer must not become a bar."""
-    known = np.array([s in instruments for s in bars.symbols], dtype=bool)
-    return bars if known.all() else bars.take(known[bars.symbol_index])
+def _wanted(
+    bars: BarBatch, calendar: TradingCalendar, instruments: Mapping[str, Tracked], requests: Mapping[str, BarRequest]
+) -> BarBatch:
+    """Leave out what nobody asked for: another symbol's answer, or another session's, must not become a bar.
+
+    A row dated on no session at all stays; validation refuses it and the log says so.
+    """
+    at = calendar.index_of(bars.session)
+    asked = np.zeros((len(bars.symbols), len(calendar.sessions)), dtype=bool)
+    known = np.zeros(len(bars.symbols), dtype=bool)
+    for place, symbol in enumerate(bars.symbols):
+        if symbol in requests and symbol in instruments:
+            known[place] = True
+            asked[place, calendar.index_of(requests[symbol].sessions)] = True
+    wanted = known[bars.symbol_index] & ((at < 0) | asked[bars.symbol_index, at])
+    return bars if wanted.all() else bars.take(wanted)
 
 
 def _beside_stored(
@@ -106,7 +125,7 @@ def _beside_stored(
     `learned` is instrument_id -> earliest ex-date of the splits that the answer brought: what looked like a gap from
     there on may have been a split.
     """
-    ids = np.unique(np.concatenate([instrument_id, np.array(list(learned), np.int32)]))
+    ids = np.unique(np.concatenate([instrument_id[_heads(instrument_id)], np.array(list(learned), np.int32)]))
     first = np.full(len(ids), np.datetime64("9999-12-31"), dtype="datetime64[D]")
     # A date that is no date (NaT) is judged below; it must not decide how far back the context reaches.
     dated = ~np.isnat(bars.session)
@@ -122,28 +141,35 @@ def _beside_stored(
     every_session = np.concatenate([stored_session, bars.session])
     order = np.lexsort((every_session, every_id))  # stable: a stored bar stands before a fetched one of its key
     after_first = stored_session >= first[np.searchsorted(ids, stored_id)] if len(stored_id) else np.empty(0, bool)
-    superseded = np.isin(_key(stored_id, stored_session), _key(instrument_id, bars.session))
+    every_id, every_session = every_id[order], every_session[order]
+    fetched = np.concatenate([np.zeros(len(stored_id), bool), np.ones(new, bool)])[order]
+    superseded = np.zeros(len(order), bool)  # a stored key stands once, so what follows it under its key was fetched
+    superseded[:-1] = ~fetched[:-1] & (every_id[1:] == every_id[:-1]) & (every_session[1:] == every_session[:-1])
 
     def merged(name: str, fetched: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.concatenate([stored[name].to_numpy(), fetched])[order]
 
     return _Rows(
-        instrument_id=every_id[order],
-        session=every_session[order],
+        instrument_id=every_id,
+        session=every_session,
         values={name: merged(name, getattr(bars, name)) for name in FIELDS},
         source_id=merged("source_id", np.full(new, source, np.int16)),
-        fetched=np.concatenate([np.zeros(len(stored_id), bool), np.ones(new, bool)])[order],
-        judged=np.concatenate([after_first & ~superseded, np.ones(new, bool)])[order],
+        fetched=fetched,
+        judged=np.concatenate([after_first, np.ones(new, bool)])[order] & ~superseded,
         stored_verdict={
             "quality_score": merged("quality_score", np.zeros(new)),
             "gap_detected": merged("gap_detected", np.zeros(new, bool)),
             "volume_anomaly": merged("volume_anomaly", np.zeros(new, bool)),
         },
+        stored=stored,
     )
 
 
-def _key(instrument_id: Ints, session: Dates) -> npt.NDArray[np.int64]:
-    return (instrument_id.astype(np.int64) << 32) + session.astype(np.int64)
+def _heads(instrument_id: Ints) -> Bools:
+    """Tell the first row of each run of one instrument; few rows, where `np.unique` would look at all of them."""
+    heads = np.ones(len(instrument_id), bool)
+    heads[1:] = instrument_id[1:] != instrument_id[:-1]
+    return heads
 
 
 def _judge(
@@ -154,16 +180,16 @@ def _judge(
     sources: Sources,
 ) -> rules.Verdict:
     splits = split_table(tables.read_splits(transaction))
-    ids, index = np.unique(rows.instrument_id, return_inverse=True)
+    heads = _heads(rows.instrument_id)  # the rows are sorted: one run per instrument
     indices = {t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX}
     return rules.validate(
         rules.BarRows(
-            instrument_index=index.astype(np.int32),
+            instrument_index=(np.cumsum(heads) - 1).astype(np.int32),
             session=rows.session,
             **rows.values,
             unit=stored_units(splits, rows.instrument_id, rows.session, rows.source_id, sources),
             is_new=rows.judged,
-            without_volume=np.array([int(i) in indices for i in ids], dtype=bool),
+            without_volume=np.array([int(i) in indices for i in rows.instrument_id[heads]], dtype=bool),
         ),
         calendar,
     )
@@ -217,6 +243,16 @@ def _actions(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datet
         if d.symbol in instruments
     ]
     return found
+
+
+def _changed_since(rows: _Rows, written: Bools, learned: Mapping[int, date]) -> dict[int, date]:
+    """Return instrument_id -> the first session whose numbers follow from bars or splits that are new."""
+    ids, days = rows.instrument_id[written], rows.session[written]
+    heads = _heads(ids)
+    since: dict[int, date] = dict(zip(ids[heads].tolist(), days[heads].tolist(), strict=True))
+    for instrument_id, ex_date in learned.items():
+        since[instrument_id] = min(ex_date, since.get(instrument_id, ex_date))
+    return since
 
 
 def _refusals(
@@ -281,23 +317,16 @@ def _id_of(symbol: str | None, instruments: Mapping[str, Tracked]) -> int | None
 
 
 def _asked(
-    answer: DailyAnswer, instruments: Mapping[str, Tracked], requests: Mapping[str, BarRequest]
-) -> Sequence[tuple[int, Any, Any, str | None]]:
-    """What this part answered for: the symbols that it has bars of, and those that it failed for."""
-    answered = {*answer.bars.symbols, *answer.failures}
-    return [
-        (
-            instruments[symbol].instrument_id,
-            request.first,
-            request.last,
-            str(answer.failures[symbol]) if symbol in answer.failures else None,
-        )
-        for symbol, request in requests.items()
-        if symbol in answered and symbol in instruments
-    ]
+    answer: DailyAnswer, instruments: Mapping[str, Tracked], requests: Mapping[str, BarRequest], rows: _Rows
+) -> list[tuple[int, date, date | None]]:
+    """Return, for the symbols that bars came of, since when they were asked for and the first session that came."""
+    came = rows.instrument_id[rows.fetched]
+    first = dict(zip(came[_heads(came)].tolist(), rows.session[rows.fetched][_heads(came)].tolist(), strict=True))
+    ids = {symbol: instruments[symbol].instrument_id for symbol in answer.bars.symbols if symbol in requests}
+    return [(i, requests[symbol].first, first[i]) for symbol, i in ids.items() if first.get(i) is not None]
 
 
 def note_silence(warehouse: Warehouse, vendor: str, asked: Sequence[tuple[int, BarRequest]], now: datetime) -> None:
     """Note that a source was asked for these and had nothing, so that what lies before a listing is not asked again."""
     with warehouse.arrow() as transaction:
-        tables.move_cursors(transaction, vendor, [(i, r.first, r.last, None) for i, r in asked], now)
+        tables.move_cursors(transaction, vendor, [(i, r.first, None) for i, r in asked], now)

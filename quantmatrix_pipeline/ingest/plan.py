@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.bars.batch import Bools, Dates
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.providers.contract import BarRequest
+from quantmatrix_pipeline.providers.contract import BarRequest, Listing
 from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
@@ -23,11 +23,13 @@ def plan_daily(
     instruments: Sequence[Tracked],
     first: date,
     last: date,
+    held: Sequence[Listing] = (),
 ) -> list[BarRequest]:
     """Return one request per instrument that misses sessions of [first, last], both ends inclusive.
 
-    A hole inside an instrument's life is asked for again each time. Sessions before its first bar are asked for once per
-    vendor: when that vendor had nothing there, it was not listed yet. Nothing is asked for after a delisting.
+    A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once the vendor
+    has answered from there on with a later bar (or says itself, as a finite source does, what it holds). Nothing is asked
+    for from a delisting on.
     """
     if not instruments:
         return []
@@ -39,8 +41,7 @@ def plan_daily(
         instruments,
         have_instrument,
         have_session,
-        born=bar_tables.first_sessions(warehouse, ids),
-        asked=bar_tables.cursors(warehouse, vendor),
+        empty={**bar_tables.cursors(warehouse, vendor), **_not_held(instruments, held)},
     )
     return [
         BarRequest(instrument.symbol, window[row])
@@ -49,14 +50,19 @@ def plan_daily(
     ]
 
 
+def _not_held(instruments: Sequence[Tracked], held: Sequence[Listing]) -> dict[int, tuple[date, date]]:
+    """Return instrument_id -> the stretch before the first bar that a finite source holds, which needs no asking."""
+    ids = {i.symbol: i.instrument_id for i in instruments}
+    return {ids[x.symbol]: (date.min, x.first_bar) for x in held if x.symbol in ids and x.first_bar is not None}
+
+
 def missing_sessions(
     window: Dates,
     instruments: Sequence[Tracked],
     have_instrument: npt.NDArray[np.int32],
     have_session: Dates,
     *,
-    born: Mapping[int, date],
-    asked: Mapping[int, tuple[date, date]],
+    empty: Mapping[int, tuple[date, date]],
 ) -> Bools:
     """Return a mask of shape (instruments, sessions of `window`): what is worth asking for.
 
@@ -66,10 +72,8 @@ def missing_sessions(
         Sessions, sorted.
     have_instrument, have_session
         The keys of the stored bars inside the window.
-    born
-        instrument_id -> session of its first stored bar, wherever that lies.
-    asked
-        instrument_id -> the inclusive range that the vendor has already answered for.
+    empty
+        instrument_id -> the stretch, end exclusive, in which the source is known to have nothing.
     """
     ids = np.array([i.instrument_id for i in instruments], dtype=np.int64)
     order = np.argsort(ids)
@@ -77,11 +81,8 @@ def missing_sessions(
     missing = np.ones((len(ids), len(window)), dtype=bool)
     missing[row, np.searchsorted(window, have_session)] = False
 
-    never = np.datetime64("9999-12-31")
-    first_bar = np.array([born.get(int(i), never) for i in ids], dtype="datetime64[D]")[:, None]
     nothing = (date.max, date.min)
-    asked_from = np.array([asked.get(int(i), nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
-    asked_until = np.array([asked.get(int(i), nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
-    gone = np.array([i.delisted_on or never for i in instruments], dtype="datetime64[D]")[:, None]
-    before_life = (window < first_bar) & (window >= asked_from) & (window <= asked_until)
-    return missing & ~before_life & (window < gone)
+    empty_from = np.array([empty.get(int(i), nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
+    first_bar = np.array([empty.get(int(i), nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
+    gone = np.array([i.delisted_on or date.max for i in instruments], dtype="datetime64[D]")[:, None]
+    return missing & ~((window >= empty_from) & (window < first_bar)) & (window < gone)

@@ -18,7 +18,8 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
     """Return the usable daily bars of sessions up to `last`, inclusive, as the indicators take them.
 
     Whatever the route (a nightly run, a range, a re-run), recursions start at the first stored bar, so all of them are
-    read. Prices are forward-adjusted: a split after `last` plays no part, and a later one changes nothing before it.
+    read. Prices are forward-adjusted, in the share unit of each instrument's first day: a later split changes nothing
+    before it. All known splits are taken, since prices that a source adjusted stand in the unit of a later day.
     """
     with warehouse.arrow() as transaction:
         bars = tables.read_daily(
@@ -28,7 +29,7 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
             min_quality=USABLE_QUALITY,
             columns=("instrument_id", "session", *tables.PRICES, "source_id"),
         )
-        splits = split_table(tables.read_splits(transaction, last))
+        splits = split_table(tables.read_splits(transaction))
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy().astype("datetime64[D]")
     quoted = stored_units(splits, instrument, session, bars["source_id"].to_numpy(), tables.sources(warehouse))

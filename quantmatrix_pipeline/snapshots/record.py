@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.snapshots import rows as analysis
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import history as tables
-from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
 T = TypeVar("T")
+
+INSTRUMENTS_AT_ONCE = 512  # whose recorded rows are read back at once: some 200 MB for five years
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +47,100 @@ class HistoryReport:
 
 
 def update_snapshots(
-    warehouse: Warehouse, calendar: TradingCalendar, session: date, *, grace: timedelta, now: datetime
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    session: date,
+    *,
+    grace: timedelta,
+    now: datetime,
+    lock_wait_seconds: float = 600,
 ) -> SnapshotReport:
     """Compute every instrument's newest row as of `session` and keep it as its snapshot.
 
-    Re-running an old session does not push a newer snapshot out. A row expires at the next close plus `grace`.
+    After an older session was run again it is the newest one known that counts: a snapshot is never pushed back, and
+    always follows from the bars as they are now. A row expires at the next close plus `grace`.
     """
     started = time.perf_counter()
-    newest = analysis.newest_rows(read_panel(warehouse, session))
-    expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
-    newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
-    with warehouse.arrow() as transaction:
-        changed = tables.replace_snapshots(transaction, newest, now)
+    with warehouse.exclusive("history", lock_wait_seconds):
+        session = max(session, tables.newest_snapshot(warehouse) or session)
+        newest = analysis.newest_rows(read_panel(warehouse, session))
+        expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
+        newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
+        with warehouse.arrow() as transaction:
+            changed = tables.replace_snapshots(transaction, newest, now)
     return SnapshotReport(session, newest.num_rows, changed, time.perf_counter() - started)
 
 
-def record_history(warehouse: Warehouse, first: date, last: date, *, now: datetime) -> HistoryReport:
+def record_history(
+    warehouse: Warehouse, first: date, last: date, *, now: datetime, lock_wait_seconds: float = 600
+) -> HistoryReport:
     """Record the rows of all sessions of [first, last], both inclusive: one panel, one pass, one transaction.
 
-    A session that was recorded before gets a new revision only where its numbers differ.
+    A session that was recorded before gets a new revision only where its numbers differ. What an ingestion left due, by
+    a late bar or a healed hole, is recorded again as well, for every session that was ever recorded.
     """
     started = time.perf_counter()
-    panel = read_panel(warehouse, last)
-    batches = [analysis.session_rows(panel, last)] if first == last else analysis.range_rows(panel, first)
-    counts = tables.HistoryCounts(0, 0, 0)
-    with warehouse.arrow() as transaction:
-        may_exist = tables.prepare(transaction, first, last)
-        for batch in _ahead(batches):
-            counts += tables.record(transaction, batch, now, may_exist=may_exist)
+    with warehouse.exclusive("history", lock_wait_seconds):
+        tables.make_partitions(warehouse, first, last)
+        panel = read_panel(warehouse, last)
+        with warehouse.arrow() as transaction:
+            transaction.lock("history")
+            due = tables.take_due(transaction)
+            before = tables.recorded_sessions(transaction, min(due.values())) if due else []
+            if tables.holds_rows(transaction, first, last):
+                counts = _record_again(transaction, panel, first, last, now)
+            else:
+                with contextlib.closing(_ahead(_rows(panel, first, last))) as computed:
+                    counts = tables.record_first(transaction, computed, now)
+            counts += _record_due(warehouse, transaction, due, [s for s in before if not first <= s <= last], now)
     return HistoryReport(first, last, counts, time.perf_counter() - started)
 
 
-def _ahead(batches: Iterable[T], depth: int = 2) -> Iterator[T]:
+def _rows(panel: Panel, first: date, last: date) -> Iterator[pa.Table]:
+    return iter([analysis.session_rows(panel, last)]) if first == last else analysis.range_rows(panel, first)
+
+
+def _record_again(
+    transaction: ArrowTransaction, panel: Panel, first: date, last: date, now: datetime
+) -> tables.HistoryCounts:
+    """Record over what is stored; instruments in turn, so that what is read back of them stays small."""
+    counts = tables.HistoryCounts(0, 0, 0)
+    for start in range(0, panel.width, INSTRUMENTS_AT_ONCE):
+        part = panel.select(np.arange(start, min(start + INSTRUMENTS_AT_ONCE, panel.width)))
+        stored = tables.RecordedRows(transaction, part.instrument_ids, first, last, ("close", *analysis.COLUMN_NAMES))
+        with contextlib.closing(_ahead(_rows(part, first, last))) as computed:
+            for batch in computed:
+                counts += tables.record(transaction, batch, stored, now)
+    return counts
+
+
+def _record_due(
+    warehouse: Warehouse,
+    transaction: ArrowTransaction,
+    due: dict[int, date],
+    sessions: list[date],
+    now: datetime,
+) -> tables.HistoryCounts:
+    """Record again, of what is due, the sessions recorded before; a first load, before which there are none, costs nothing."""
+    counts = tables.HistoryCounts(0, 0, 0)
+    late = {i: since for i, since in due.items() if sessions and since <= sessions[-1]}
+    if not late:
+        return counts
+    panel = read_panel(warehouse, sessions[-1], sorted(late))
+    first = min(late.values())
+    stored = tables.RecordedRows(
+        transaction, panel.instrument_ids, first, sessions[-1], ("close", *analysis.COLUMN_NAMES)
+    )
+    since = np.array([late[int(i)] for i in panel.instrument_ids], dtype="datetime64[D]")
+    wanted = np.array(sessions, dtype="datetime64[D]")
+    for batch in analysis.range_rows(panel, first):
+        day = batch["session"].to_numpy().astype("datetime64[D]")
+        own = since[np.searchsorted(panel.instrument_ids, batch["instrument_id"].to_numpy())]
+        counts += tables.record(transaction, batch.filter(pa.array((day >= own) & np.isin(day, wanted))), stored, now)
+    return counts
+
+
+def _ahead(batches: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     """Yield `batches`, computing the next ones in a thread while the database takes the last: both are busy at once."""
     ready: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=depth)
     given_up = threading.Event()

@@ -13,7 +13,6 @@ from datetime import date, datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
@@ -92,10 +91,13 @@ def read_neighbourhood(
     *,
     before: int,
 ) -> pa.Table:
-    """Return, per instrument, the stored bars from its `first` on and the `before` bars that precede it, sorted."""
+    """Return, per instrument, the stored bars from its `first` on and the `before` bars that precede it, sorted.
+
+    Columns are instrument_id, session, `CONTENT` and version.
+    """
     pairs = ", ".join(f"({int(i)}, DATE '{day}')" for i, day in zip(instrument_ids, first, strict=True))
-    columns = ", ".join(("instrument_id", "session", *CONTENT))
-    return transaction.query(f"""
+    columns = ", ".join(("instrument_id", "session", *CONTENT, "version"))
+    found = transaction.query(f"""
         WITH wanted (id, first) AS (VALUES {pairs or "(0, DATE '9999-12-31')"})
         SELECT found.* FROM wanted CROSS JOIN LATERAL (
             SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session >= first
@@ -103,8 +105,10 @@ def read_neighbourhood(
             (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session < first
              ORDER BY session DESC LIMIT {int(before)})
         ) AS found
-        ORDER BY instrument_id, session
     """)
+    # The rows come nearly in order, which a merge sort here profits from and the server's sort does not.
+    keys = _keys(found["instrument_id"].to_numpy(), found["session"].to_numpy())
+    return found if (keys[1:] > keys[:-1]).all() else found.take(pa.array(np.argsort(keys, kind="stable")))
 
 
 def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
@@ -112,7 +116,13 @@ def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]
     return (instrument.astype(np.int64) << 32) + session.astype("datetime64[D]").astype(np.int64)
 
 
-def write_daily(transaction: ArrowTransaction, bars: pa.Table, as_of: datetime, reason: str = "fetched") -> WriteCounts:
+def write_daily(
+    transaction: ArrowTransaction,
+    bars: pa.Table,
+    as_of: datetime,
+    reason: str = "fetched",
+    stored: pa.Table | None = None,
+) -> WriteCounts:
     """Store daily bars: insert what is new, revise what differs, leave the rest untouched.
 
     Parameters
@@ -125,19 +135,23 @@ def write_daily(transaction: ArrowTransaction, bars: pa.Table, as_of: datetime, 
         When these bars were learned.
     reason
         Why a revision replaces its predecessor; kept with the predecessor.
+    stored
+        What `read_neighbourhood` returned in this transaction, if it covers every row of `bars`; it is read where it is
+        not given.
     """
     if bars.num_rows == 0:
         return WriteCounts(0, 0, 0)
     transaction.lock("bars_1d")
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy()
-    stored = read_daily(
-        transaction,
-        instrument_ids=np.unique(instrument),
-        first=session.min().item(),
-        last=session.max().item(),
-        columns=("instrument_id", "session", *CONTENT, "version"),
-    )
+    if stored is None:
+        stored = read_daily(
+            transaction,
+            instrument_ids=np.unique(instrument),
+            first=session.min().item(),
+            last=session.max().item(),
+            columns=("instrument_id", "session", *CONTENT, "version"),
+        )
     new = np.ones(bars.num_rows, dtype=bool)
     changed = np.zeros(bars.num_rows, dtype=bool)
     version = np.ones(bars.num_rows, dtype=np.int16)
@@ -236,7 +250,18 @@ def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, 
     learned = transaction.query(f"""
         WITH added AS (
             INSERT INTO corporate_actions ({names})
-            SELECT {names.replace("amount", "CAST(amount AS numeric)")} FROM new_actions
+            SELECT {names.replace("amount", "CAST(amount AS numeric)")} FROM new_actions n
+            WHERE NOT EXISTS (
+                SELECT FROM corporate_actions a
+                WHERE (a.instrument_id, a.kind, a.ex_date, a.vendor) = (n.instrument_id, n.kind, n.ex_date, n.vendor)
+                  AND (a.numerator, a.denominator, a.amount, a.currency)
+                      IS NOT DISTINCT FROM (n.numerator, n.denominator, CAST(n.amount AS numeric), n.currency)
+                  -- A split that was replaced meanwhile is news again when the vendor returns to it.
+                  AND (a.kind <> 'split' OR a.action_id = (
+                      SELECT max(b.action_id) FROM corporate_actions b
+                      WHERE (b.instrument_id, b.kind, b.ex_date, b.vendor)
+                          = (a.instrument_id, a.kind, a.ex_date, a.vendor)))
+            )
             ORDER BY instrument_id, ex_date, kind ON CONFLICT DO NOTHING
             RETURNING instrument_id, kind, ex_date
         )
@@ -246,12 +271,11 @@ def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, 
     return dict(zip(learned["instrument_id"].to_pylist(), learned["ex_date"].to_pylist(), strict=True))
 
 
-def read_splits(transaction: ArrowTransaction, last: date | None = None) -> pa.Table:
+def read_splits(transaction: ArrowTransaction) -> pa.Table:
     """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date."""
-    where = f" WHERE ex_date <= '{last:%Y-%m-%d}'" if last else ""
     return transaction.query(
         "SELECT instrument_id, ex_date, CAST(numerator AS bigint) AS numerator,"
-        f" CAST(denominator AS bigint) AS denominator FROM splits_in_force{where} ORDER BY instrument_id, ex_date"
+        " CAST(denominator AS bigint) AS denominator FROM splits_in_force ORDER BY instrument_id, ex_date"
     )
 
 
@@ -296,14 +320,11 @@ def write_log(transaction: ArrowTransaction, rows: Sequence[Mapping[str, object]
 
 
 def move_cursors(
-    transaction: ArrowTransaction,
-    vendor: str,
-    asked: Sequence[tuple[int, date, date, str | None]],
-    now: datetime,
+    transaction: ArrowTransaction, vendor: str, asked: Sequence[tuple[int, date, date | None]], now: datetime
 ) -> None:
-    """Note what a vendor was asked and answered for: (instrument_id, first, last, error) with inclusive ends.
+    """Note where instruments' lives begin: (instrument_id, asked from, first bar that came or None where none did).
 
-    A range that was asked and failed does not move the cursor's ends; it only keeps the error.
+    An empty answer proves nothing about an instrument of which this vendor never had a bar: it is asked again.
     """
     if not asked:
         return
@@ -311,42 +332,44 @@ def move_cursors(
         {
             "instrument_id": pa.array([a[0] for a in asked], pa.int32()),
             "asked_from": pa.array([a[1] for a in asked], pa.date32()),
-            "asked_until": pa.array([a[2] for a in asked], pa.date32()),
-            "last_error": pa.array([a[3] for a in asked], pa.string()),
-            "updated_at": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), len(asked)),
+            "first_bar": pa.array([a[2] for a in asked], pa.date32()),
         }
     )
     transaction.stage("asked", table)
+    # The sessions between the old asked_from and the new one were asked for, as they are missing; so the proven stretch
+    # grows. A bar that lies before the known first one begins another stretch.
     transaction.execute(
         """
-        INSERT INTO ingestion_cursor AS c (instrument_id, interval, vendor, asked_from, asked_until, last_error, updated_at)
-        SELECT instrument_id, '1d', $1, asked_from, asked_until, last_error, updated_at FROM asked
-        WHERE last_error IS NULL
+        INSERT INTO ingestion_cursor AS c (instrument_id, interval, vendor, asked_from, first_bar, updated_at)
+        SELECT instrument_id, '1d', $1, asked_from, first_bar, $2 FROM asked WHERE first_bar IS NOT NULL
         ON CONFLICT (instrument_id, interval, vendor) DO UPDATE SET
-            asked_from = least(c.asked_from, excluded.asked_from),
-            asked_until = greatest(c.asked_until, excluded.asked_until),
-            last_error = NULL, updated_at = excluded.updated_at
+            asked_from = CASE WHEN excluded.first_bar < c.first_bar THEN excluded.asked_from
+                              ELSE least(c.asked_from, excluded.asked_from) END,
+            first_bar = least(c.first_bar, excluded.first_bar),
+            updated_at = excluded.updated_at
+        WHERE excluded.first_bar < c.first_bar OR excluded.asked_from < c.asked_from
         """,
-        [vendor],
+        [vendor, now],
     )
     transaction.execute(
         """
-        UPDATE ingestion_cursor c SET last_error = a.last_error, updated_at = a.updated_at
+        UPDATE ingestion_cursor c SET asked_from = a.asked_from, updated_at = $2
         FROM asked a
-        WHERE a.last_error IS NOT NULL AND c.instrument_id = a.instrument_id AND c.interval = '1d' AND c.vendor = $1
+        WHERE a.first_bar IS NULL AND a.asked_from < c.asked_from
+          AND c.instrument_id = a.instrument_id AND c.interval = '1d' AND c.vendor = $1
         """,
-        [vendor],
+        [vendor, now],
     )
     transaction.execute("DROP TABLE asked")
 
 
 def cursors(warehouse: Warehouse, vendor: str) -> dict[int, tuple[date, date]]:
-    """Return instrument_id -> (asked_from, asked_until) of a vendor's daily bars."""
+    """Return instrument_id -> (asked from, first bar) as far as a vendor knows its daily bars."""
     rows = warehouse.rows(
-        "SELECT instrument_id, asked_from, asked_until FROM ingestion_cursor WHERE vendor = :vendor AND interval = '1d'",
+        "SELECT instrument_id, asked_from, first_bar FROM ingestion_cursor WHERE vendor = :vendor AND interval = '1d'",
         vendor=vendor,
     )
-    return {row.instrument_id: (row.asked_from, row.asked_until) for row in rows}
+    return {row.instrument_id: (row.asked_from, row.first_bar) for row in rows}
 
 
 def first_sessions(warehouse: Warehouse, instrument_ids: Sequence[int]) -> dict[int, date]:
@@ -371,9 +394,3 @@ def _edge_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], conditio
         ids=[int(i) for i in instrument_ids],
     )
     return {row.id: row.session for row in rows}
-
-
-def sorted_by_key(bars: pa.Table) -> pa.Table:
-    """Return bars in the order that `write_daily` takes."""
-    order = pc.sort_indices(bars, sort_keys=[("instrument_id", "ascending"), ("session", "ascending")])
-    return bars.take(order)

@@ -5,7 +5,8 @@ Which indicator columns there are is not this module's business: it writes the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
+from quantmatrix_pipeline.warehouse.engine import COPY_ROWS, ArrowTransaction, Warehouse
 
 ANALYSIS_TYPE = "technical"
 KEYS = ("instrument_id", "session")
+TABLE = "market_analysis_history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,72 +48,164 @@ def _differs(new: pa.ChunkedArray, old: pa.ChunkedArray) -> npt.NDArray[np.bool_
     return np.array([x != y for x, y in zip(new.to_pylist(), old.to_pylist(), strict=True)], dtype=bool)
 
 
-def prepare(transaction: ArrowTransaction, first: date, last: date) -> bool:
-    """Lock the history for writing and make the partitions of a range of sessions; say whether it holds rows there."""
-    transaction.lock("history")
-    transaction.execute(f"SELECT ensure_history_partitions({first.year}, {last.year})")
+def make_partitions(warehouse: Warehouse, first: date, last: date) -> None:
+    """Make the partitions of a range of sessions, in a transaction of its own: it keeps readers waiting while it lasts."""
+    warehouse.execute(f"SELECT ensure_history_partitions({first.year}, {last.year})")
+
+
+def holds_rows(transaction: ArrowTransaction, first: date, last: date) -> bool:
+    """Say whether any row of these sessions is recorded."""
     found = transaction.query(
-        "SELECT EXISTS (SELECT FROM market_analysis_history"
-        f" WHERE session BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}') AS found"
+        f"SELECT EXISTS (SELECT FROM {TABLE} WHERE session BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}') AS found"
     )
     return bool(found["found"][0].as_py())
 
 
-def latest_rows(transaction: ArrowTransaction, first: date, last: date, columns: Sequence[str]) -> pa.Table:
-    """Return the newest revision of each row of a range of sessions, inclusive, sorted by session and instrument."""
-    return transaction.query(
-        f"SELECT DISTINCT ON (session, instrument_id) {', '.join((*KEYS, 'revision', *columns))}"
-        " FROM market_analysis_history"
-        f" WHERE session BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}' AND analysis_type = '{ANALYSIS_TYPE}'"
-        " ORDER BY session, instrument_id, revision DESC"
+def recorded_sessions(transaction: ArrowTransaction, first: date) -> list[date]:
+    """Return the sessions from `first` on of which rows are recorded, ascending."""
+    found = transaction.query(
+        f"SELECT DISTINCT session FROM {TABLE} WHERE session >= '{first:%Y-%m-%d}' ORDER BY session"
     )
+    return found["session"].to_pylist()  # type: ignore[no-any-return]
 
 
-def record(transaction: ArrowTransaction, rows: pa.Table, as_of: datetime, *, may_exist: bool) -> HistoryCounts:
+def newest_snapshot(warehouse: Warehouse) -> date | None:
+    """Return the newest session of any snapshot, None where there is none."""
+    value: date | None = warehouse.scalar("SELECT max(session) FROM market_analysis_cache")
+    return value
+
+
+class RecordedRows:
+    """The newest revisions of some instruments' rows over a range of sessions, both ends inclusive, as they are stored."""
+
+    def __init__(
+        self,
+        transaction: ArrowTransaction,
+        instrument_ids: Iterable[int],
+        first: date,
+        last: date,
+        columns: Sequence[str],
+    ) -> None:
+        among = ",".join(str(int(i)) for i in instrument_ids)
+        self.table = transaction.query(
+            f"SELECT DISTINCT ON (session, instrument_id) {', '.join((*KEYS, 'revision', *columns))}"
+            f" FROM {TABLE}"
+            f" WHERE session BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}' AND analysis_type = '{ANALYSIS_TYPE}'"
+            f" AND instrument_id = ANY ('{{{among}}}')"
+            " ORDER BY session, instrument_id, revision DESC"
+        )
+        self._keys = _keys(self.table)
+
+    def find(self, rows: pa.Table) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return which of `rows` are recorded already, and where they stand in `table`."""
+        if not len(self._keys):
+            return np.empty(0, np.intp), np.empty(0, np.intp)
+        keys = _keys(rows)
+        place = np.searchsorted(self._keys, keys)
+        place[place == len(self._keys)] = 0
+        known = np.flatnonzero(self._keys[place] == keys)
+        return known, place[known]
+
+
+def record_first(transaction: ArrowTransaction, batches: Iterator[pa.Table], as_of: datetime) -> HistoryCounts:
+    """Append the rows of sessions of which the history holds none, in one COPY that takes them as they are computed.
+
+    Parameters
+    ----------
+    transaction
+        One on which `prepare` was called for these sessions and said that they hold nothing.
+    batches
+        instrument_id, session, close and the indicator columns; one row per instrument and session over all batches.
+    as_of
+        When this was computed from what was known.
+    """
+    first = next(batches, None)
+    if first is None:
+        return HistoryCounts(0, 0, 0)
+    failures: list[BaseException] = []
+
+    def stream() -> Iterator[pa.RecordBatch]:
+        try:
+            for rows in itertools.chain([first], batches):
+                yield from _complete(rows, np.ones(rows.num_rows, np.int16), as_of).to_batches(max_chunksize=COPY_ROWS)
+        except BaseException as failure:
+            failures.append(failure)
+            raise
+
+    schema = _complete(first.slice(0, 0), np.empty(0, np.int16), as_of).schema
+    try:
+        recorded = transaction.append(TABLE, pa.RecordBatchReader.from_batches(schema, stream()))
+    except Exception:
+        if failures:
+            raise failures[0] from None  # the driver only repeats its text
+        raise
+    return HistoryCounts(recorded, 0, 0)
+
+
+def record(transaction: ArrowTransaction, rows: pa.Table, recorded: RecordedRows, as_of: datetime) -> HistoryCounts:
     """Append history rows; a row that stands there with other numbers gets a new revision, an equal one is left.
 
     Parameters
     ----------
     transaction
-        One on which `prepare` was called for these sessions.
+        One that holds the writers' lock of the history.
     rows
         instrument_id, session, close and the indicator columns; one row per instrument and session, in any order.
+    recorded
+        What is stored of these instruments and sessions, read in the same transaction.
     as_of
         When this was computed from what was known.
-    may_exist
-        What `prepare` said; False saves reading the range back.
     """
-    if rows.num_rows == 0:
-        return HistoryCounts(0, 0, 0)
-    values = [name for name in rows.column_names if name not in KEYS]
+    known, place = recorded.find(rows)
+    old, new = recorded.table.take(pa.array(place)), rows.take(pa.array(known))
+    changed = np.zeros(len(known), dtype=bool)
+    for name in rows.column_names:
+        if name not in KEYS:
+            changed |= _differs(new[name], old[name])
     revision = np.ones(rows.num_rows, dtype=np.int16)
-    restated = unchanged = 0
-    if may_exist:
-        sessions = rows["session"].to_numpy()
-        stored = latest_rows(transaction, sessions.min().item(), sessions.max().item(), values)
-        if stored.num_rows:
-            keys, stored_keys = _keys(rows), _keys(stored)
-            place = np.searchsorted(stored_keys, keys)
-            place[place == len(stored_keys)] = 0
-            known = np.flatnonzero(stored_keys[place] == keys)
-            old, new = stored.take(pa.array(place[known])), rows.take(pa.array(known))
-            changed = np.zeros(len(known), dtype=bool)
-            for name in values:
-                changed |= _differs(new[name], old[name])
-            revision[known] = old["revision"].to_numpy() + 1
-            write = np.ones(rows.num_rows, dtype=bool)
-            write[known[~changed]] = False
-            rows, revision = rows.filter(pa.array(write)), revision[write]
-            restated, unchanged = int(changed.sum()), int((~changed).sum())
-    if rows.num_rows:
-        length = rows.num_rows
-        transaction.append(
-            "market_analysis_history",
-            rows.append_column("analysis_type", pa.repeat(pa.scalar(ANALYSIS_TYPE), length))
-            .append_column("revision", pa.array(revision, pa.int16()))
-            .append_column("as_of", pa.repeat(pa.scalar(as_of, pa.timestamp("us", "UTC")), length)),
-        )
-    return HistoryCounts(rows.num_rows - restated, restated, unchanged)
+    revision[known] = old["revision"].to_numpy() + 1
+    write = np.ones(rows.num_rows, dtype=bool)
+    write[known[~changed]] = False
+    if write.any():
+        transaction.append(TABLE, _complete(rows.filter(pa.array(write)), revision[write], as_of))
+    restated = int(changed.sum())
+    return HistoryCounts(int(write.sum()) - restated, restated, len(known) - restated)
+
+
+def _complete(rows: pa.Table, revision: npt.NDArray[np.int16], as_of: datetime) -> pa.Table:
+    return (
+        rows.append_column("analysis_type", pa.repeat(pa.scalar(ANALYSIS_TYPE), rows.num_rows))
+        .append_column("revision", pa.array(revision, pa.int16()))
+        .append_column("as_of", pa.repeat(pa.scalar(as_of, pa.timestamp("us", "UTC")), rows.num_rows))
+    )
+
+
+# --- what must be recorded again --------------------------------------------------------------------------------------
+
+
+def mark_due(transaction: ArrowTransaction, since: Mapping[int, date]) -> None:
+    """Note that these instruments' history is due again: instrument_id -> first session that changed."""
+    if not since:
+        return
+    table = pa.table(
+        {
+            "instrument_id": pa.array(list(since), pa.int32()),
+            "first_session": pa.array(list(since.values()), pa.date32()),
+        }
+    )
+    transaction.stage("newly_due", table)
+    transaction.execute("""
+        INSERT INTO history_due AS d SELECT instrument_id, first_session FROM newly_due ORDER BY instrument_id
+        ON CONFLICT (instrument_id) DO UPDATE SET first_session = excluded.first_session
+        WHERE excluded.first_session < d.first_session
+    """)
+    transaction.execute("DROP TABLE newly_due")
+
+
+def take_due(transaction: ArrowTransaction) -> dict[int, date]:
+    """Take what is due out of the table: it is gone when this transaction commits, and there again when it fails."""
+    taken = transaction.query("DELETE FROM history_due RETURNING instrument_id, first_session")
+    return dict(zip(taken["instrument_id"].to_pylist(), taken["first_session"].to_pylist(), strict=True))
 
 
 def replace_snapshots(transaction: ArrowTransaction, rows: pa.Table, as_of: datetime) -> int:
@@ -140,14 +234,3 @@ def replace_snapshots(transaction: ArrowTransaction, rows: pa.Table, as_of: date
     """)
     transaction.execute("DROP TABLE new_snapshots")
     return int(changed["changed"][0].as_py())
-
-
-def snapshots(warehouse: Warehouse, columns: Iterable[str]) -> pa.Table:
-    """Return the latest snapshot of every instrument, sorted by symbol."""
-    names = ", ".join(f"c.{name}" for name in columns)
-    return warehouse.arrow_table(
-        f"SELECT s.symbol, c.session, c.expiry_timestamp, c.as_of, c.close, {names}"
-        " FROM market_analysis_cache c"
-        " JOIN instrument_symbols s ON s.instrument_id = c.instrument_id AND s.valid_to IS NULL"
-        f" WHERE c.analysis_type = '{ANALYSIS_TYPE}' ORDER BY s.symbol COLLATE \"C\""
-    )
