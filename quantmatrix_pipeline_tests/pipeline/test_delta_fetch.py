@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 import pytest
 
+from quantmatrix_pipeline.ingest.daily import ingest_daily
+from quantmatrix_pipeline.providers.contract import Listing
+from quantmatrix_pipeline.providers.files import FilesProvider
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
+from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, hashes, sessions, walk
 
 DAYS = sessions("2021-12-30", 30)
 TONIGHT, TOMORROW = DAYS[-1], sessions("2021-12-31", 1)[0]
@@ -113,15 +119,42 @@ def test_a_hole_that_the_source_has_too_is_asked_for_again_each_night(chain: Cha
         assert chain.run(TONIGHT).facts["daily_bars"]["asked"] == asked(1, 1)
 
 
-def test_sessions_before_the_first_bar_are_asked_for_once_only(chain: Chain, folder: Folder) -> None:
+def test_of_a_finite_source_nothing_is_asked_before_the_first_bar_that_it_holds(chain: Chain, folder: Folder) -> None:
     bars = walk(SYMBOLS, [*DAYS, TOMORROW])
     listed_late = bars[(bars["symbol"] != "BBB") | (bars["date"] >= DAYS[20])]
     folder.write(listed_late[listed_late["date"] <= TONIGHT])
     first = chain.run(TONIGHT)
-    assert (first.facts["daily_bars"]["asked"], first.facts["daily_bars"]["inserted"]) == (asked(3, 90), 70)
+    assert (first.facts["daily_bars"]["asked"], first.facts["daily_bars"]["inserted"]) == (asked(3, 70), 70)
     assert chain.run(TONIGHT).facts["daily_bars"]["asked"] == asked(0, 0)
     folder.write(listed_late)
     assert chain.run(TOMORROW).facts["daily_bars"]["asked"] == asked(3, 3, TOMORROW, DAYS[1])
+
+
+class Endless(FilesProvider):
+    """The same files behind the face of a vendor, which does not say what it holds."""
+
+    def listings(self) -> Sequence[Listing]:
+        return ()
+
+
+def test_an_endless_source_is_asked_once_for_sessions_before_the_first_bar(
+    chain: Chain, folder: Folder, warehouse: Warehouse
+) -> None:
+    bars = walk(SYMBOLS, DAYS)
+    folder.write(bars[(bars["symbol"] != "BBB") | (bars["date"] >= DAYS[20])])
+    chain.run(TONIGHT, job="refresh_constituents")
+
+    def ingest(depth: int) -> tuple[int, int]:
+        now = datetime(2021, 12, 30, 23, tzinfo=UTC)
+        vendor = Endless(folder.path)
+        done = ingest_daily(warehouse, vendor, CALENDAR, TONIGHT, TONIGHT, depth=depth, now=now)
+        assert done.balanced
+        return done.asked_sessions, done.inserted
+
+    assert ingest(15) == (45, 15 + 10 + 15)
+    assert ingest(15) == (0, 0)
+    assert ingest(30) == (45, 30), "deeper than ever: what lies before that is asked for, once"
+    assert ingest(30) == (0, 0)
 
 
 def test_what_no_file_holds_is_named_with_its_reason_and_the_rest_is_stored(chain: Chain, folder: Folder) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from dagster import DagsterInstance
 
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
 from quantmatrix_pipeline.snapshots.rows import COLUMN_NAMES
 from quantmatrix_pipeline.warehouse import migrations
 from quantmatrix_pipeline.warehouse.engine import Warehouse

@@ -94,7 +94,9 @@ def test_a_split_that_arrives_late_takes_the_gap_back_and_restates_its_sessions(
     split, twin = analysis(warehouse, "SPLIT", AFTER), analysis(warehouse, "TWIN", AFTER)
     np.testing.assert_allclose(split[RATIOS].astype(float), twin[RATIOS].astype(float), rtol=1e-9, atol=1e-9)
 
-    assert chain.run(BEFORE).facts["indicator_history"]["restated"] == 1
+    assert late.facts["indicator_history"]["restated"] == 1, (
+        "the night that learns of the split restates what it touches"
+    )
     revisions = warehouse.rows(
         "SELECT revision, sma_5 FROM market_analysis_history h JOIN instrument_symbols s USING (instrument_id)"
         " WHERE symbol = 'SPLIT' AND session = :session ORDER BY revision",

@@ -1,0 +1,57 @@
+"""Buckets, shares and the one line of a coverage report, without a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantmatrix_pipeline.coverage.report import BUCKETS, FRESH, CoverageReport, bucket_of, stale_symbols
+
+SESSION = date(2021, 12, 31)
+
+
+def report(buckets: Mapping[str, int], **changes: Any) -> CoverageReport:
+    stale: dict[str, Sequence[str]] = {b: [f"{b}{n}" for n in range(k)] for b, k in buckets.items() if b != FRESH}
+    expected = sum(buckets.values())
+    facts = {"snapshots": expected, "history": expected, "target": 0.9, "delisted": 0, "indices": {}} | changes
+    return CoverageReport(SESSION, expected, expected, buckets=buckets, stale=stale, **facts)
+
+
+@pytest.mark.parametrize(
+    ("age", "bucket"),
+    [(0, "<=24h"), (1, "24-48h"), (2, ">48h"), (3, ">48h"), (900, ">48h"), (None, "none"), (-1, "<=24h")],
+)
+def test_an_age_in_sessions_has_its_bucket(age: int | None, bucket: str) -> None:
+    assert bucket_of(age) == bucket
+
+
+counts = st.fixed_dictionaries({bucket: st.integers(0, 80) for bucket in BUCKETS})
+
+
+@given(counts)
+def test_the_share_is_of_the_expected_and_the_stale_are_all_the_others(buckets: dict[str, int]) -> None:
+    made = report(buckets)
+    assert made.fresh + len(stale_symbols(made)) == made.expected
+    assert made.share == (made.fresh / made.expected if made.expected else 0.0)
+    assert stale_symbols(made) == sorted(stale_symbols(made))
+
+
+@given(counts)
+def test_the_json_is_json_and_names_at_most_fifty_symbols_a_bucket_but_counts_all(buckets: dict[str, int]) -> None:
+    body = json.loads(json.dumps(report(buckets).as_json()))
+    assert body["buckets"] == buckets
+    assert body["session"] == "2021-12-31"
+    assert all(len(names) == min(buckets[bucket], 50) for bucket, names in body["stale"].items())
+
+
+def test_the_headline_says_session_state_reason_and_job() -> None:
+    fine = report({"<=24h": 10, "24-48h": 0, ">48h": 0, "none": 0})
+    assert (fine.status, fine.headline()) == ("ok", "2021-12-31 ok: 10 of 10 instruments fresh (100.0%)")
+    broken = report({"<=24h": 9, "24-48h": 0, ">48h": 1, "none": 0}, reasons=("one", "two"), job="press_me")
+    assert (broken.status, broken.headline()) == ("degraded", "2021-12-31 degraded: one; two -> press press_me")
