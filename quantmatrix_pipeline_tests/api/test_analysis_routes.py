@@ -31,7 +31,8 @@ def _stored(reader: Warehouse) -> pd.DataFrame:
         "SELECT s.symbol, c.* FROM market_analysis_cache c JOIN instrument_symbols s USING (instrument_id)"
         " WHERE s.valid_to IS NULL ORDER BY s.symbol"
     )
-    return table.drop_columns("raw_analysis").to_pandas()
+    frame: pd.DataFrame = table.drop_columns("raw_analysis").to_pandas()
+    return frame
 
 
 @st.composite
