@@ -9,6 +9,7 @@ import sqlalchemy.exc
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
+from quantmatrix_pipeline.resources.dagster_tables import ensure_tables
 from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse.locate import locate, upgrade
 
@@ -31,7 +32,8 @@ class WarehouseStorage(DagsterPostgresStorage):
             upgrade(settings)  # makes the schema that Dagster's tables go to
         # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which dagster-postgres does not speak.
         url = locate(settings).dagster.replace("postgresql://", "postgresql+psycopg2://", 1)
-        storage = cls(postgres_url=url, should_autocreate_tables=True, inst_data=inst_data)
+        storage = cls(postgres_url=url, should_autocreate_tables=False, inst_data=inst_data)
+        ensure_tables(storage)
         # Left alone, each of the three opens a connection per statement, which is most of what an event costs: a range
         # of 43 sessions took 12 s of Dagster's own, with kept connections 4 s.
         for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):

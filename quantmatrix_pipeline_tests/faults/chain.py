@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,10 +50,11 @@ class Qm:
         """What it said on both streams."""
         return self.stdout + self.stderr
 
-    def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
+    def kill(self) -> bool:
+        """SIGKILL, and wait until the process is gone; False if it had ended by itself before."""
         self.process.kill()
         self.process.join()
+        return bool(self.process.exitcode == -signal.SIGKILL)
 
     def wait(self, seconds: float = 120) -> int:
         """Wait for its end; return the exit code, negative for a signal."""
