@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.bench.load import fetch, require, store
-from quantmatrix_pipeline.bench.measure import Measured, Series, measured
+from quantmatrix_pipeline.bench.measure import Series, measured
+from quantmatrix_pipeline.bench.report import Row
 from quantmatrix_pipeline.bench.workspace import NOW, Database, Workspace
 from quantmatrix_pipeline.providers.files.provider import FilesProvider
 from quantmatrix_pipeline.snapshots.record import record_history
@@ -18,7 +19,7 @@ TABLE = "market_analysis_history"
 BARE = "bare_history"
 
 
-def run(space: Workspace, repeats: int = 5) -> list[Measured]:
+def run(space: Workspace, repeats: int = 5) -> list[Row]:
     """Measure the first recording of a range, its repetition, and a bare COPY into an empty table of the same kind."""
     series = Series()
     now = datetime.fromisoformat(NOW)
@@ -48,7 +49,13 @@ def run(space: Workspace, repeats: int = 5) -> list[Measured]:
                 space.settle()
                 again = series.time("again", lambda d=database: record_history(d.writer, first, last, now=now))  # type: ignore[misc]
                 require(again.counts.unchanged == rows, f"the same range again changed something: {again.counts}")
+        with space.database(template="loaded") as database:
+            under_dagster = space.python(
+                "quantmatrix_pipeline.bench.range_run", str(first), str(last), extra={"QM_DATABASE_URL": database.url}
+            )
+            require(under_dagster["recorded"] == rows, f"under Dagster: {under_dagster}, of {rows} rows")
     share = series["bare"].over(series["first"])
+    own = under_dagster["wall"] - under_dagster["work"]
     return [
         measured(f"bare COPY of {rows:,} rows, same partitions and indexes", series["bare"].rate(rows), "rows/s"),
         measured(
@@ -67,6 +74,12 @@ def run(space: Workspace, repeats: int = 5) -> list[Measured]:
             ratio_to="first recording",
             ratio=series["first"].over(series["again"]),
         ),
+        Row(
+            f"the same range as one run of the job, {under_dagster['events']:,} materializations",
+            under_dagster["wall"],
+            "s",
+        ),
+        Row("of it: Dagster's own (run, events)", own, "s", "the whole run", own / under_dagster["wall"]),
     ]
 
 

@@ -97,22 +97,25 @@ class Workspace:
         QuantMatrixError
             With its last words, when it fails.
         """
-        code = "from quantmatrix_pipeline.cli.main import run; run()"
-        done = subprocess.run(  # noqa: S603 - our own command line
-            [sys.executable, "-c", code, *arguments],
-            env=self.environment(extra),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise QuantMatrixError(f"qm {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
-        return done.stdout
+        return self._run("-c", "from quantmatrix_pipeline.cli.main import run; run()", *arguments, extra=extra)
 
     def qm_json(self, *arguments: str, extra: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Run `qm ... --json` and return the object that it printed."""
         found: dict[str, Any] = json.loads(self.qm(*arguments, "--json", extra=extra))
         return found
+
+    def python(self, module: str, *arguments: str, extra: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Run a module as a process of its own and return the object that it printed."""
+        found: dict[str, Any] = json.loads(self._run("-m", module, *arguments, extra=extra))
+        return found
+
+    def _run(self, *command: str, extra: Mapping[str, str] | None) -> str:
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [sys.executable, *command], env=self.environment(extra), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise QuantMatrixError(f"benchmark: {' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+        return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
