@@ -99,7 +99,8 @@ async def _fetch(
             arriving = asyncio.ensure_future(anext(answers, None))  # the next part comes while this one is written
             await asyncio.to_thread(store_answer, warehouse, calendar, instruments, by_symbol, answer, report, now)
             failures.update(answer.failures)
-            silent.difference_update(answer.bars.symbols, answer.failures)
+            came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name alone is silence
+            silent.difference_update(came, answer.failures)
             progress(report)
     finally:
         arriving.cancel()
