@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.problems import RequestError
 from quantmatrix_pipeline.bars.batch import Floats
-from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.indicators import engine
+from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, COLUMNS
+from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import reads
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.instruments import Instrument
@@ -63,15 +65,15 @@ def regime(percentile: float) -> str:
 
 
 def volatility(warehouse: Warehouse, instrument: Instrument) -> dict[str, Any]:
-    """Return the body of `/market/atr`: the snapshot's ATR and its rank among the newest recorded sessions.
+    """Return the body of `/market/atr`: the snapshot's ATR and its rank among the 252 newest bars.
 
-    The snapshot stands for its own session, whether that is recorded yet or not; sessions without a value don't count.
+    The values before it are computed from the stored bars, not read from the history, which may have begun yesterday.
     """
     head = require_snapshot(warehouse, instrument)
     current = head["atrp_14"]
-    past = reads.history(warehouse, instrument.instrument_id, ["atrp_14"], end=head["session"], newest=REGIME_WINDOW)
-    before = past.filter(pc.less(past["session"], pa.scalar(head["session"])))["atrp_14"].drop_null().to_numpy()
-    observed = np.append(before[-(REGIME_WINDOW - 1) :], [] if current is None else [current])
+    panel = read_panel(warehouse, head["session"], [instrument.instrument_id])
+    values = engine.compute(panel)[:, COLUMN_INDEX["atrp_14"], 0] if panel.width else np.empty(0)
+    observed = values[np.isfinite(values)][-REGIME_WINDOW:]
     enough = current is not None and len(observed) >= FEWEST_OBSERVATIONS
     percentile = percentile_rank(observed) if enough else None
     return {

@@ -1,8 +1,11 @@
 """The schedules: constituents weekly, the chain nightly after the close, coverage hourly. All in exchange time."""
 
+from datetime import date
+
 from dagster import (
     DefaultScheduleStatus,
     RunRequest,
+    RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
@@ -10,6 +13,7 @@ from dagster import (
 )
 
 from quantmatrix_pipeline.automation import jobs
+from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.resources.platform import Platform
 
 SESSION_TAG = "quantmatrix/session"
@@ -26,14 +30,13 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
         default_status=DefaultScheduleStatus.RUNNING,
     )
     def nightly_chain(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest | SkipReason:
-        """The guided chain for the session that just closed; on a holiday the tick is skipped, and says so."""
-        ticked = context.scheduled_execution_time.date()
-        session = platform.newest_session()
-        if not platform.source.listings() and session != ticked:
-            return SkipReason(
-                f"{ticked} is no session of {platform.calendar.name}, or it has not closed; newest: {session}"
-            )
-        return _run(session, run_key=f"chain-{session}")
+        """The guided chain for the newest session closed at the tick; a holiday closes none, and its tick says so."""
+        tick = context.scheduled_execution_time
+        session = platform.newest_session(tick)
+        key = f"chain-{session}"
+        if context.instance.get_runs_count(RunsFilter(tags={"dagster/run_key": key})):
+            return SkipReason(f"no session closed since {session}, whose chain was started before ({tick:%A %Y-%m-%d})")
+        return _run(session, key)
 
     @schedule(
         name="weekly_constituents",
@@ -44,7 +47,8 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
     )
     def weekly_constituents(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest:
         """Index members and tracked set, on Saturday morning."""
-        return _run(platform.newest_session(), run_key=f"constituents-{context.scheduled_execution_time:%Y-%m-%d}")
+        tick = context.scheduled_execution_time
+        return _run(platform.newest_session(tick), f"constituents-{tick:%Y-%m-%d}")
 
     @schedule(
         name="hourly_coverage",
@@ -53,12 +57,16 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
         execution_timezone=timezone,
         default_status=DefaultScheduleStatus.RUNNING,
     )
-    def hourly_coverage(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest:
+    def hourly_coverage(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest | SkipReason:
         """The coverage as of the newest closed session, also when a step of the chain failed before it."""
-        return _run(platform.newest_session(), run_key=f"coverage-{context.scheduled_execution_time:%Y-%m-%dT%H}")
+        tick = context.scheduled_execution_time
+        session = platform.newest_session(tick)
+        if not chain_has_had_its_turn(context.instance, platform.calendar, session, tick):
+            return SkipReason(f"{session} has just closed; its chain comes first")
+        return _run(session, f"coverage-{tick:%Y-%m-%dT%H}")
 
     return [nightly_chain, weekly_constituents, hourly_coverage]
 
 
-def _run(session: object, run_key: str) -> RunRequest:
+def _run(session: date, run_key: str) -> RunRequest:
     return RunRequest(run_key=run_key, partition_key=str(session), tags={SESSION_TAG: str(session)})

@@ -16,6 +16,7 @@ from dagster import (
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation import jobs
+from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.coverage.report import coverage_as_of, stale_symbols
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -43,6 +44,8 @@ def build() -> list[SensorDefinition]:
         stale = stale_symbols(report)
         if not stale:
             return SkipReason(f"all {report.expected} expected instruments are fresh as of {session}")
+        if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):
+            return SkipReason(f"{len(stale)} stale as of {session}, which has just closed; its chain comes first")
         if tables.newest(platform.warehouse) is None:
             return SkipReason("no chain has run yet: the first load is restore_daily_coverage's work")
         latch = json.loads(context.cursor) if context.cursor else {}

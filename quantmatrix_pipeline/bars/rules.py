@@ -28,6 +28,8 @@ EXTREME_MOVE = 5.0
 GAP = 0.10
 FULL_SCORE, EXTREME_MOVE_COST, SPIKE_COST, DROP_COST = 100, 50, 20, 10  # hundredths: sums of them are exact
 VALIDATED_AT = 85
+VALIDATED_QUALITY = VALIDATED_AT / FULL_SCORE
+USABLE_QUALITY = 0.5  # a bar scored below is used for no number; from here to VALIDATED_QUALITY it is flagged, and used
 
 Flags = npt.NDArray[np.uint16]
 

@@ -17,8 +17,8 @@ def build() -> list[AssetChecksDefinition]:
     @asset_check(asset="daily_bars", blocking=True)
     def bars_obey_the_rules(platform: Platform) -> AssetCheckResult:
         """No stored bar breaks a hard rule. Blocks the indicators: a wrong number is worse than a missing one."""
-        broken = audit.broken_bars(platform.warehouse)
-        return AssetCheckResult(passed=not broken, metadata={"broken": len(broken), "first": table(broken)})
+        broken, first = audit.broken_bars(platform.warehouse)
+        return AssetCheckResult(passed=not broken, metadata={"broken": broken, "first": table(first)})
 
     @asset_check(asset="daily_bars")
     def no_session_missing_inside_a_life(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 
@@ -34,9 +35,14 @@ def holes(warehouse: Warehouse, calendar: TradingCalendar, last: date) -> list[H
     first_at = calendar.index_of(np.array([s.first for s in spans], dtype="datetime64[D]"))
     last_at = calendar.index_of(np.array([s.last for s in spans], dtype="datetime64[D]"))
     missing = last_at - first_at + 1 - np.array([s.bars for s in spans])
-    refused = audit.rejected_sessions(warehouse, last)
+    life = {s.instrument_id: (s.first, s.last) for s in spans}
+    refused = Counter(
+        i
+        for i, day in audit.rejected_days(warehouse, last)
+        if i in life and life[i][0] <= day <= life[i][1] and calendar.is_session(day)
+    )
     found = [
-        Holes(s.symbol, int(m), refused.get(s.instrument_id, 0), s.first, s.last)
+        Holes(s.symbol, int(m), refused[s.instrument_id], s.first, s.last)
         for s, m in zip(spans, missing, strict=True)
         if m > 0
     ]

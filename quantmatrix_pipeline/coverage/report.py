@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
+from quantmatrix_pipeline.bars.sessions import NO_BAR, TradingCalendar
 from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse import coverage as coverage_tables
 from quantmatrix_pipeline.warehouse import universe
@@ -25,7 +26,8 @@ class CoverageReport:
 
     `expected` counts the tracked instruments that should have a bar: not those delisted by then. `buckets` counts them by
     the age of their newest bar in sessions (0, 1, 2 or more, no bar); `stale` names the symbols of each bucket but the
-    first, whole.
+    first, whole. `snapshots` and `history` count the expected instruments that have such a row; `unusable` those whose bar
+    of the session scored too low to be computed with.
     """
 
     session: date
@@ -37,6 +39,7 @@ class CoverageReport:
     indices: Mapping[str, int]
     snapshots: int
     history: int
+    unusable: int
     target: float
     reasons: Sequence[str] = field(default_factory=tuple)
     job: str | None = None
@@ -84,13 +87,13 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
     tracked = universe.tracked(warehouse)
     expected = [t for t in tracked if t.delisted_on is None or t.delisted_on > session]
     newest = bar_tables.last_sessions(warehouse, [t.instrument_id for t in expected], session)
-    at = int(calendar.index_of(np.array([session], dtype="datetime64[D]"))[0])
+    last_bar = np.array([newest.get(t.instrument_id, "NaT") for t in expected], dtype="datetime64[D]")
     stale: dict[str, list[str]] = {bucket: [] for bucket in BUCKETS}
-    for t in expected:
-        last = newest.get(t.instrument_id)
-        age = None if last is None else at - int(calendar.index_of(np.array([last], dtype="datetime64[D]"))[0])
-        stale[bucket_of(age)].append(t.symbol)
-    filled = coverage_tables.filled(warehouse, session, [t.instrument_id for t in expected])
+    for t, age in zip(expected, calendar.age(last_bar, session).tolist(), strict=True):
+        stale[bucket_of(None if age == NO_BAR else age)].append(t.symbol)
+    filled = coverage_tables.filled(
+        warehouse, session, [t.instrument_id for t in expected], usable_quality=USABLE_QUALITY
+    )
     report = CoverageReport(
         session=session,
         tracked_count=len(tracked),
@@ -101,6 +104,7 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
         indices=universe.index_counts(warehouse),
         snapshots=filled.snapshots,
         history=filled.history,
+        unusable=filled.unusable,
         target=target,
     )
     reasons, job = _diagnose(report)
@@ -127,10 +131,14 @@ def _diagnose(report: CoverageReport) -> tuple[tuple[str, ...], str | None]:
         found.append((f"{report.buckets[STALE]} over 48h: {_few(report.stale[STALE])}", "backfill_stale_daily"))
     if report.buckets[NONE]:
         found.append((f"{report.buckets[NONE]} without any bar: {_few(report.stale[NONE])}", "backfill_stale_daily"))
-    if report.snapshots < report.fresh:
-        found.append((f"{report.fresh - report.snapshots} fresh instruments lack a snapshot", "recompute_indicators"))
-    if report.history < report.fresh:
-        found.append((f"{report.fresh - report.history} fresh instruments lack a history row", "record_history"))
+    if report.unusable:
+        # No job mends a bad price; a better bar from the source does.
+        found.append((f"{report.unusable} bars scored too low to be used", "backfill_stale_daily"))
+    due = report.fresh - report.unusable
+    if report.snapshots < due:
+        found.append((f"{due - report.snapshots} fresh instruments lack a snapshot", "recompute_indicators"))
+    if report.history < due:
+        found.append((f"{due - report.history} fresh instruments lack a history row", "record_history"))
     return tuple(reason for reason, _ in found), found[0][1] if found else None
 
 

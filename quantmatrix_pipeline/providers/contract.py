@@ -129,7 +129,7 @@ class ConstituentsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a finite source knows of an instrument that it holds.
+    """What a finite source knows of an instrument that it holds; `delisted_on` is the first day without trade.
 
     `first_bar` and `last_bar` are the dates of the first and last bar held, which need not be those of the listing.
     """

@@ -138,6 +138,9 @@ class YahooProvider:
         except VendorError as error:
             stop.failed(error)
             return error
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # One symbol's nonsense must not cost the others their night.
+            return MalformedResponse(VENDOR, f"the answer can't be read ({error})", symbol=request.symbol)
         stop.succeeded()
         return found
 
@@ -244,7 +247,7 @@ def _transform(request: BarRequest, chart: _Chart | None) -> _Fetched:
     ratio = frame["Stock Splits"].to_numpy(np.float64)
     cash = frame["Dividends"].to_numpy(np.float64)
     on = np.flatnonzero(ratio > 0)
-    splits = tuple(Split(symbol, session[k].item(), Fraction(ratio[k]).limit_denominator(1000)) for k in on)
+    splits = tuple(Split(symbol, session[k].item(), _ratio(ratio[k])) for k in on)
 
     index = np.zeros(len(session), np.int32)
     table = SplitTable.build(np.zeros(len(on), np.int32).tolist(), session[on], [s.ratio for s in splits])
@@ -254,6 +257,13 @@ def _transform(request: BarRequest, chart: _Chart | None) -> _Fetched:
     dividends = tuple(Dividend(symbol, session[k].item(), float(raw[4, k]), chart.currency) for k in paid)
     bars = BarBatch((symbol,), index, session, raw[0], raw[1], raw[2], raw[3], volume)
     return _Fetched(HeldBars(bars).serve([request], weekends=False), splits, dividends)
+
+
+def _ratio(shares: float) -> Fraction:
+    """Return a split's ratio as the rational it was announced as; a reverse split is one over a small whole number."""
+    if shares >= 1:
+        return Fraction(shares).limit_denominator(1000)
+    return 1 / Fraction(1 / shares).limit_denominator(1000)
 
 
 def _answer(part: Sequence[BarRequest], found: Sequence[_Fetched | VendorError]) -> DailyAnswer:

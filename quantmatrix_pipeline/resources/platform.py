@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 
 from dagster import ConfigurableResource
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
+from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.providers.contract import Provider
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
-from quantmatrix_pipeline.providers.contract import Provider
 from quantmatrix_pipeline.resources.cache import Cache
-from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.settings import Settings, Source, load
+from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
 
@@ -35,8 +37,22 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def selection(self) -> Selection:
-        """The source of bars and why it was chosen."""
-        return select(self.settings)
+        """The source of bars and why it was chosen.
+
+        Raises
+        ------
+        VendorUnavailable
+            `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that is
+            down for a night must not mix five stocks of 2013 into them.
+        """
+        chosen = select(self.settings)
+        if self.settings.source is Source.AUTO and chosen.provider.name == "sample":
+            others = sorted({vendor for vendor, _, _ in bars.sources(self.warehouse).values()} - {"sample"})
+            if others:
+                raise VendorUnavailable(
+                    others[0], f"{chosen.reason}, but bars of {', '.join(others)} are stored; run again when it answers"
+                )
+        return chosen
 
     @property
     def source(self) -> Provider:
@@ -60,9 +76,9 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
         """The canonical symbol that is always tracked: QM_BENCHMARK, else SPY, or what the sample has in its place."""
         return self.settings.benchmark or ("IBM" if self.source.name == "sample" else "SPY")
 
-    def newest_session(self) -> date:
-        """Return the newest session that has closed (plus grace) and that the source can serve."""
-        return self.source.newest_session(self.calendar.newest_closed(clock.now(), self.grace))
+    def newest_session(self, at: datetime | None = None) -> date:
+        """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can serve."""
+        return self.source.newest_session(self.calendar.newest_closed(at or clock.now(), self.grace))
 
     def teardown_after_execution(self, context: object) -> None:
         if "warehouse" in self.__dict__:

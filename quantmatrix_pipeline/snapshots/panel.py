@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
 from quantmatrix_pipeline.bars.stored import split_table, stored_units
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-
-# A bar scored below this is excluded from every number; between this and 0.85 it is flagged, and used.
-USABLE_QUALITY = 0.5
 
 
 def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] | None = None) -> Panel:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 
-def broken_bars(warehouse: Warehouse, limit: int = 20) -> list[dict[str, Any]]:
-    """Return stored daily bars that break a hard rule; there should be none."""
+def broken_bars(warehouse: Warehouse, limit: int = 20) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many stored daily bars break a hard rule (there should be none) and the first of them."""
     rows = warehouse.rows(
         """
-        SELECT s.symbol, p.session, p.open, p.high, p.low, p.close, p.volume
+        SELECT count(*) OVER () AS broken, s.symbol, p.session, p.open, p.high, p.low, p.close, p.volume
         FROM price_data_1d p
         LEFT JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
         WHERE NOT (high >= greatest(open, close) AND low <= least(open, close) AND low > 0 AND volume >= 0
@@ -25,7 +24,9 @@ def broken_bars(warehouse: Warehouse, limit: int = 20) -> list[dict[str, Any]]:
         """,
         limit=limit,
     )
-    return [dict(row._mapping) for row in rows]
+    shown = [dict(row._mapping) for row in rows]
+    count = max((row.pop("broken") for row in shown), default=0)
+    return count, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,18 @@ def lives(warehouse: Warehouse, last: date) -> list[Life]:
     return [Life(**row._mapping) for row in rows]
 
 
-def rejected_sessions(warehouse: Warehouse, last: date) -> dict[int, int]:
-    """Return instrument_id -> number of sessions up to `last` of which a bar was refused and none is stored."""
+def rejected_days(warehouse: Warehouse, last: date) -> list[tuple[int, date]]:
+    """Return (instrument_id, day) up to `last` of which a row was refused and no bar is stored; sessions or not."""
     rows = warehouse.rows(
         """
-        SELECT v.instrument_id, count(DISTINCT v.session) AS sessions
+        SELECT DISTINCT v.instrument_id, v.session
         FROM validation_log v
         LEFT JOIN price_data_1d p ON p.instrument_id = v.instrument_id AND p.session = v.session
         WHERE v.interval = '1d' AND v.session <= :last AND p.session IS NULL AND v.instrument_id IS NOT NULL
-        GROUP BY v.instrument_id
         """,
         last=last,
     )
-    return {row.instrument_id: row.sessions for row in rows}
+    return [(row.instrument_id, row.session) for row in rows]
 
 
 def bars_of_session(warehouse: Warehouse, session: date) -> int:
@@ -109,11 +109,6 @@ def totals(warehouse: Warehouse) -> dict[str, Any]:
         FROM price_data
     """)[0]
     return dict(row._mapping)
-
-
-def rejected(warehouse: Warehouse) -> int:
-    """Count the rows of the validation log."""
-    return int(warehouse.scalar("SELECT count(*) FROM validation_log"))
 
 
 def row_counts(warehouse: Warehouse) -> dict[str, int]:

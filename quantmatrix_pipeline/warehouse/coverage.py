@@ -17,21 +17,25 @@ class Filled:
 
     snapshots: int
     history: int
+    unusable: int
 
 
-def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int]) -> Filled:
-    """Count the given instruments' bars-derived rows of a session; a newer snapshot counts as well."""
+def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int], *, usable_quality: float) -> Filled:
+    """Count the given instruments' rows of a session, a newer snapshot as well, and their bars below `usable_quality`."""
     row = warehouse.rows(
         """
         SELECT (SELECT count(*) FROM market_analysis_cache
                 WHERE session >= :session AND instrument_id = ANY (:ids)) AS snapshots,
                (SELECT count(DISTINCT instrument_id) FROM market_analysis_history
-                WHERE session = :session AND instrument_id = ANY (:ids)) AS history
+                WHERE session = :session AND instrument_id = ANY (:ids)) AS history,
+               (SELECT count(*) FROM price_data_1d
+                WHERE session = :session AND instrument_id = ANY (:ids) AND quality_score < :usable) AS unusable
         """,
+        usable=usable_quality,
         session=session,
         ids=[int(i) for i in instrument_ids],
     )[0]
-    return Filled(row.snapshots, row.history)
+    return Filled(row.snapshots, row.history, row.unusable)
 
 
 def save(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import sqlalchemy as sa
 
-from quantmatrix_pipeline.errors import UnknownSymbol
 from quantmatrix_pipeline.warehouse.engine import LOCKS, Warehouse
 
 
@@ -28,13 +27,6 @@ class Instrument:
     delisted_on: date | None
 
 
-_SELECT = """
-    SELECT i.instrument_id, s.symbol, i.kind, i.name, i.currency, i.calendar, i.sector, i.listed_on, i.delisted_on
-    FROM instruments i
-    JOIN instrument_symbols s ON s.instrument_id = i.instrument_id AND s.valid_to IS NULL
-"""
-
-
 def ids(warehouse: Warehouse, symbols: Iterable[str] | None = None) -> dict[str, int]:
     """Return symbol -> instrument_id for the current bearers of these symbols; unknown ones are left out."""
     if symbols is None:
@@ -45,30 +37,6 @@ def ids(warehouse: Warehouse, symbols: Iterable[str] | None = None) -> dict[str,
             symbols=list(symbols),
         )
     return {row.symbol: row.instrument_id for row in rows}
-
-
-def get(warehouse: Warehouse, symbol: str) -> Instrument:
-    """Return the current bearer of a symbol.
-
-    Raises
-    ------
-    UnknownSymbol
-        If no instrument bears it now.
-    """
-    rows = warehouse.rows(_SELECT + " WHERE s.symbol = :symbol", symbol=symbol.upper())
-    if not rows:
-        raise UnknownSymbol(
-            f"no instrument bears the symbol {symbol.upper()!r}; `qm symbols list` shows those that are known"
-        )
-    return Instrument(**rows[0]._mapping)
-
-
-def by_ids(warehouse: Warehouse, instrument_ids: Sequence[int]) -> list[Instrument]:
-    """Return instruments by id, sorted by id."""
-    rows = warehouse.rows(
-        _SELECT + " WHERE i.instrument_id = ANY(:ids) ORDER BY i.instrument_id", ids=[int(i) for i in instrument_ids]
-    )
-    return [Instrument(**row._mapping) for row in rows]
 
 
 def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:

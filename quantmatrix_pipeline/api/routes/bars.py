@@ -25,6 +25,7 @@ from quantmatrix_pipeline.api.problems import RequestError, documented
 from quantmatrix_pipeline.api.representations import ROWS, rows_response
 from quantmatrix_pipeline.bars.adjustment import split_adjusted
 from quantmatrix_pipeline.bars.batch import Basis, Dates, Floats
+from quantmatrix_pipeline.bars.rules import USABLE_QUALITY, VALIDATED_QUALITY
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse import reads
@@ -33,8 +34,6 @@ from quantmatrix_pipeline.warehouse.instruments import Instrument
 
 router = APIRouter(tags=["bars"])
 
-VALIDATED_QUALITY = 0.85
-USABLE_QUALITY = 0.5
 
 Interval = Annotated[Literal["1d"], Query(description="length of a bar; daily bars are what is stored so far")]
 Range = Annotated[

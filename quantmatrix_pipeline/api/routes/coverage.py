@@ -13,7 +13,7 @@ from quantmatrix_pipeline.api.models.coverage import Coverage, SymbolCoverage
 from quantmatrix_pipeline.api.parameters import AppSettings, OpenWarehouse, SymbolPath
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response
-from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.coverage.report import BUCKETS, FRESH, bucket_of
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse import reads, universe
@@ -61,7 +61,8 @@ def one(request: Request, warehouse: OpenWarehouse, settings: AppSettings, symbo
     instrument = reads.find_instrument(warehouse, symbol)
     stored = reads.symbol_coverage(warehouse, instrument.instrument_id)
     grace = timedelta(minutes=settings.close_grace_minutes)
-    age, freshness, session = _age(instrument, stored["last_session"], grace)
+    calendar = trading_calendar(settings.calendar)
+    age, freshness, session = _age(calendar, instrument, stored["last_session"], grace)
     expiry = stored["expiry_timestamp"]
     return json_response(
         request,
@@ -87,9 +88,10 @@ def one(request: Request, warehouse: OpenWarehouse, settings: AppSettings, symbo
     )
 
 
-def _age(instrument: Instrument, last: date | None, grace: timedelta) -> tuple[int | None, str, date]:
+def _age(
+    calendar: TradingCalendar, instrument: Instrument, last: date | None, grace: timedelta
+) -> tuple[int | None, str, date]:
     """Return how many sessions closed (plus grace) after the last bar, the bucket, and as of which session."""
-    calendar = trading_calendar(instrument.calendar)
     session = calendar.newest_closed(clock.now(), grace)
     age = None if last is None else int(calendar.age(np.array([last], "datetime64[D]"), session)[0])
     delisted = instrument.delisted_on is not None and instrument.delisted_on <= session
