@@ -11,44 +11,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
+from itertools import accumulate, pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
+from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.panel import Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
 from quantmatrix_pipeline.indicators.ranges import RangePosition
-from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile, Workspace
+from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
+from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
-from quantmatrix_pipeline.indicators.volatility import AverageTrueRange, TrueRange
+from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 
-TILE_WIDTH = 4096
-"""Instruments per tile: long rows stream well, and a NumPy call has enough to do to be worth its overhead."""
+TILE_WIDTH = 256
+"""Instruments per tile: the arrays of a tile stay in a core's second cache, and a call has enough to do to be worth its
+overhead."""
 
-
-class Family(Protocol):
-    """Indicators computed together; `Family(width)` begins at bar 0 of `width` instruments.
-
-    Attributes
-    ----------
-    memory
-        How many bars before a row its values need; None for families that must see every bar from the first.
-    """
-
-    memory: int | None
-
-    def __init__(self, width: int) -> None: ...
-
-    def advance(self, tile: Tile) -> None:
-        """Take in the tile's bars and write the family's columns; rows within the look-back may hold anything."""
-
-
-FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read an earlier one's columns
-    TrueRange,
+FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read what an earlier one left
     SimpleAverages,
     ExponentialAverages,
     RelativeStrengthIndex,
@@ -72,7 +56,15 @@ def _runs(indices: Sequence[int]) -> list[slice]:
     return [slice(indices[a], indices[b - 1] + 1) for a, b in pairwise(edges)]
 
 
+def _slots(averages: Sequence[tuple[Recursion, ...]]) -> list[slice]:
+    """Lay the families' averages side by side: the place of each family's own."""
+    ends = list(accumulate((len(own) for own in averages), initial=0))
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
 _LEVEL_RUNS = _runs(_LEVELS)
+_SLOTS = _slots([family.averages for family in FAMILIES])
+_SECOND_SLOTS = _slots([family.second_averages for family in FAMILIES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +88,41 @@ class Block:
 class _Strip:
     """Up to `TILE_WIDTH` instruments and the state of their families."""
 
-    def __init__(self, panel: Panel, first: int, last: int) -> None:
+    def __init__(self, panel: Panel, columns: Columns) -> None:
+        length = panel.length[columns]
+        width = len(length)
         self._panel = panel
-        self._columns = slice(first, last)
-        self._families = [family(last - first) for family in FAMILIES]
-        self._shortest = int(panel.length[first:last].min())
-        self._longest = int(panel.length[first:last].max())
+        self._columns = columns
+        self._families = [family(width) for family in FAMILIES]
+        self._averages = Recursions([own for family in FAMILIES for own in family.averages], width)
+        self._second = Recursions([own for family in FAMILIES for own in family.second_averages], width)
+        self.shortest, self.longest = int(length.min()), int(length.max())
 
-    def advance(self, row0: int, row1: int, first_row: int, values: Floats, work: Workspace) -> None:
-        """Go on through the rows row0..row1; what nobody will see before `first_row` is left out."""
-        out = values[:, :, self._columns]
-        if row0 >= self._longest:
+    def advance(self, row0: int, row1: int, first_row: int, out: Floats, work: Workspace) -> None:
+        """Go on through the rows row0..row1 and write `out`, of shape (row1 - row0, columns, width).
+
+        What nobody will see before `first_row` is left out.
+        """
+        if row0 >= self.longest:
             out.fill(np.nan)
             return
         tile = Tile(self._panel, row0, row1, self._columns, out, work)
-        for family in self._families:
+        sums = work.floats("sums", tile.rows, self._averages.count, tile.width)
+        second_sums = work.floats("second sums", tile.rows, self._second.count, tile.width)
+        members = list(zip(self._families, _SLOTS, _SECOND_SLOTS, strict=True))
+        hold = {}
+        for family, slot, _ in members:
             if family.memory is None or row1 > first_row - family.memory:
-                family.advance(tile)
+                family.feed(tile, sums[:, slot])
+        self._averages.advance(row0, sums, work)
+        for family, slot, second in members:
+            if second.start < second.stop:
+                still = family.feed_again(tile, sums[:, slot], second_sums[:, second])
+                hold |= {} if still is None else dict.fromkeys(range(second.start, second.stop), still)
+        self._second.advance(row0, second_sums, work, hold)
         if row1 > first_row:
+            for family, slot, second in members:
+                family.write(tile, sums[:, slot], second_sums[:, second])
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:
@@ -123,12 +132,14 @@ class _Strip:
                 if index not in _HAS_UNKNOWN:
                     out[: tile.since(lookback).start, index] = np.nan
         unit = tile.unit
-        if (unit != 1.0).any():
-            per_unit = np.divide(1.0, unit, out=tile.scratch("a"))[:, None]
+        split = np.not_equal(unit, 1.0, out=tile.flags("split")).any(axis=0)
+        split &= ~np.isnan(unit[0])  # instruments that ended before
+        if split.any():
+            per_unit = 1.0 / unit[:, None, split]
             for run in _LEVEL_RUNS:
-                out[:, run] *= per_unit
-        if tile.row1 > self._shortest:
-            ended = np.isnan(tile.close(), out=tile.flags("ended"))
+                out[:, run, split] *= per_unit
+        if tile.row1 > self.shortest:
+            ended = np.isnan(tile.close, out=tile.flags("ended"))
             for index in _NOT_FLOAT:
                 np.copyto(out[:, index], np.nan, where=ended)
 
@@ -151,13 +162,14 @@ def blocks(panel: Panel, *, first_row: int | None = None, threads: int = 1) -> I
     """
     begin = first_row or 0
     buffer = np.empty((TILE_ROWS, len(COLUMNS), panel.width))
-    strips = _strips(panel)
+    columns = [slice(first, min(first + TILE_WIDTH, panel.width)) for first in range(0, panel.width, TILE_WIDTH)]
+    strips = [(_Strip(panel, own), own) for own in columns]
     shares = [(strips[k::threads], Workspace()) for k in range(threads)]
 
-    def work_on(share: tuple[list[_Strip], Workspace], row0: int, row1: int) -> None:
+    def work_on(share: tuple[list[tuple[_Strip, slice]], Workspace], row0: int, row1: int) -> None:
         with np.errstate(all="ignore"):  # the NaN tail, and divisions whose result is replaced
-            for strip in share[0]:
-                strip.advance(row0, row1, begin, buffer[: row1 - row0], share[1])
+            for strip, own in share[0]:
+                strip.advance(row0, row1, begin, buffer[: row1 - row0, :, own], share[1])
 
     with ThreadPoolExecutor(threads) as pool:
         for row0 in range(0, panel.bars, TILE_ROWS):
@@ -181,14 +193,34 @@ def compute(panel: Panel) -> Floats:
 
 
 def last_rows(panel: Panel, *, threads: int = 1) -> Floats:
-    """Return shape (columns, n): each instrument's row of its last bar, with the bits that `blocks` has there."""
+    """Return shape (columns, n): each instrument's row of its last bar, with the bits that `blocks` has there.
+
+    Instruments of like length share a strip, so that only the recursions need to see more than the last bars.
+    """
     values = np.empty((len(COLUMNS), panel.width))
-    last = panel.length - 1
-    for block in blocks(panel, first_row=int(last.min(initial=0)), threads=threads):
-        ends = np.flatnonzero((last >= block.row0) & (last < block.row1))
-        values[:, ends] = block.values[last[ends] - block.row0, :, ends].T
+    order = np.argsort(panel.length, kind="stable")
+    strips = [order[first : first + TILE_WIDTH] for first in range(0, panel.width, TILE_WIDTH)]
+
+    def work_on(share: list[npt.NDArray[np.intp]]) -> None:
+        work = Workspace()
+        with np.errstate(all="ignore"):
+            for columns in share:
+                values[:, columns] = _last_rows_of(panel, columns, work)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work_on, strips[k::threads]) for k in range(threads)]:
+            done.result()
     return values
 
 
-def _strips(panel: Panel) -> list[_Strip]:
-    return [_Strip(panel, first, min(first + TILE_WIDTH, panel.width)) for first in range(0, panel.width, TILE_WIDTH)]
+def _last_rows_of(panel: Panel, columns: npt.NDArray[np.intp], work: Workspace) -> Floats:
+    strip = _Strip(panel, columns)
+    last = panel.length[columns] - 1
+    values = np.empty((len(COLUMNS), len(columns)))
+    for row0 in range(0, strip.longest, TILE_ROWS):
+        row1 = min(row0 + TILE_ROWS, panel.bars)
+        out = work.floats("out", row1 - row0, len(COLUMNS), len(columns))
+        strip.advance(row0, row1, strip.shortest - 1, out, work)
+        ends = np.flatnonzero((last >= row0) & (last < row1))
+        values[:, ends] = out[last[ends] - row0, :, ends].T
+    return values

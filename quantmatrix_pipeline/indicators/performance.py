@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.catalogue import PERF_WINDOWS
+from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Dates, Floats
 from quantmatrix_pipeline.indicators.tile import Tile
 
@@ -22,50 +23,53 @@ def _percent_change(close: Floats, base: Floats, scratch: Floats, out: Floats) -
     np.multiply(scratch, 100.0, out=out)
 
 
-class BarPerformance:
+class BarPerformance(Family):
     """perf_nd = 100 (C / C[n] - 1)."""
 
-    memory: int | None = 0
-
-    def __init__(self, width: int) -> None:
-        pass
-
-    def advance(self, tile: Tile) -> None:
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for n in PERF_WINDOWS:
             known = tile.since(n)
-            out = tile.out(f"perf_{n}d")[known]
-            _percent_change(tile.close()[known], tile.close(n), tile.scratch("a")[known], out)
+            _percent_change(
+                tile.close[known], tile.earlier_close(n), tile.scratch("a")[known], tile.out(f"perf_{n}d")[known]
+            )
 
 
-class CalendarPerformance:
+class CalendarPerformance(Family):
     """perf_mtd, perf_qtd, perf_ytd = 100 (C / B - 1), B the last close before the bar's month, quarter or year.
 
     The close before the period counts however long ago it was (a halt); an instrument that began within the period has
     none, and NaN. Only the order of the sessions is used: which of them traded is the calendar's business.
     """
 
-    memory: int | None = None
+    memory = None
 
     def __init__(self, width: int) -> None:
-        self._base = {name: np.full(width, np.nan) for name in _MONTHS_IN_PERIOD}
-        self._month = np.full(width, -1, np.int32)
+        self._base = np.full((len(_MONTHS_IN_PERIOD), width), np.nan)
+        self._month = np.full((1, width), -1, np.int32)
 
-    def advance(self, tile: Tile) -> None:
-        month = np.concatenate((self._month[None], month_number(tile.session)))
-        known = tile.since(1)
-        close, base, begins = tile.close(), tile.scratch("a"), tile.flags("begins")
-        for name, months in _MONTHS_IN_PERIOD.items():
-            period = month // months
-            np.not_equal(period[1:], period[:-1], out=begins)
-            last = self._base[name]
-            base[: known.start] = np.nan
-            for row, close_before in enumerate(tile.close(1), start=known.start):
-                np.copyto(base[row], last)
-                np.copyto(base[row], close_before, where=begins[row])
-                last = base[row]
-            np.copyto(self._base[name], last)
-            _percent_change(close, base, tile.scratch("b"), tile.out(name))
-        self._month = month[-1]
+    def feed(self, tile: Tile, inputs: Floats) -> None:
+        month = month_number(tile.session)
+        before = np.concatenate((month[:1] if tile.row0 == 0 else self._month, month[:-1]))
+        row, column = np.nonzero(month != before)  # few: one bar in twenty
+        close_before, this, last = (values[row, column] for values in (tile.close_before, month, before))
+        base = tile.work.floats("base", tile.rows + 1, *self._base.shape)
+        base[0] = self._base
+        begins = [this // months != last // months for months in _MONTHS_IN_PERIOD.values()]
+        first = np.searchsorted(row, np.arange(tile.rows + 1))
+        for k in range(tile.rows):
+            base[k + 1] = base[k]
+            here = slice(first[k], first[k + 1])
+            if here.start < here.stop:
+                for period, starts in enumerate(begins):
+                    begun = starts[here]
+                    base[k + 1, period, column[here][begun]] = close_before[here][begun]
+        self._base[...] = base[tile.rows]
+        self._month = month[-1:]
+
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+        base = tile.work.floats("base", tile.rows + 1, *self._base.shape)[1:]
+        for period, name in enumerate(_MONTHS_IN_PERIOD):
+            _percent_change(tile.close, base[:, period], tile.scratch("a"), tile.out(name))
 
 
 def month_number(session: Dates) -> npt.NDArray[np.int32]:

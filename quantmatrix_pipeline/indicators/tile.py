@@ -1,79 +1,113 @@
-"""The unit of work: some 64 bars of some hundred instruments, small enough that every step on it stays in the cache."""
+"""The unit of work: some bars of some hundred instruments, small enough that every step on it stays in the cache."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
-from quantmatrix_pipeline.indicators.panel import Dates, Floats, Panel
+from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 
 TILE_ROWS = 32
+
+Columns = slice | npt.NDArray[np.intp]
+"""Which instruments of a panel a tile holds: neighbours, or any in the order of their positions given."""
 
 
 class Workspace:
     """Scratch arrays that one thread uses for tile after tile: touching fresh memory costs more than the arithmetic."""
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, tuple[int, ...], type], np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {}
+        self._arrays: dict[tuple[str, tuple[int, ...], type], npt.NDArray[np.generic]] = {}
 
     def floats(self, name: str, rows: int, *rest: int) -> Floats:
-        """Return an uninitialised array of shape (rows, *rest); the same memory for the same name and `rest`."""
+        """Return an uninitialised array of shape (rows, *rest); the same memory for the same name and `rest`.
+
+        `rows` is at most `TILE_ROWS` and one row before.
+        """
         return self._array(name, np.float64, rows, rest)  # type: ignore[return-value]
 
-    def bools(self, name: str, rows: int, *rest: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def bools(self, name: str, rows: int, *rest: int) -> Bools:
         """Return an uninitialised array of flags, by the same rule."""
         return self._array(name, np.bool_, rows, rest)  # type: ignore[return-value]
 
-    def _array(
-        self, name: str, dtype: type, rows: int, rest: tuple[int, ...]
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    def _array(self, name: str, dtype: type, rows: int, rest: tuple[int, ...]) -> npt.NDArray[np.generic]:
         key = (name, rest, dtype)
         if key not in self._arrays:
-            self._arrays[key] = np.empty((TILE_ROWS, *rest), dtype)
+            self._arrays[key] = np.empty((TILE_ROWS + 1, *rest), dtype)
         return self._arrays[key][:rows]
 
 
 class Tile:
-    """Bar rows `row0` (inclusive) to `row1` (exclusive) of the instruments `first` to `last` of a panel.
+    """Bar rows `row0` (inclusive) to `row1` (exclusive) of some instruments of a panel.
 
-    `row0` is a multiple of `TILE_ROWS`; tiles of the same instruments come in ascending order without a gap.
+    `row0` is a multiple of `TILE_ROWS`; tiles of the same instruments come in ascending order without a gap. High, low
+    and close are copied together with the row before: a panel's row is so long that each of its pieces lies in another
+    page of memory, which is worth visiting once.
     """
 
-    __slots__ = ("_out", "_panel", "columns", "row0", "row1", "rows", "true_range", "width", "work")
+    __slots__ = ("_close", "_columns", "_high", "_low", "_out", "_panel", "row0", "row1", "rows", "width", "work")
 
-    def __init__(self, panel: Panel, row0: int, row1: int, columns: slice, out: Floats, work: Workspace) -> None:
+    def __init__(self, panel: Panel, row0: int, row1: int, columns: Columns, out: Floats, work: Workspace) -> None:
         self._panel = panel
         self._out = out
+        self._columns = columns
         self.row0, self.row1, self.rows = row0, row1, row1 - row0
-        self.columns = columns
-        self.width = columns.stop - columns.start
+        self.width = out.shape[2]
         self.work = work
-        self.true_range = work.floats("true range", self.rows, self.width)
+        self._high, self._low, self._close = (
+            self._with_the_row_before(name, field)
+            for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
+        )
 
-    def _view(self, field: Floats, lag: int) -> Floats:
-        return field[max(self.row0 - lag, 0) : max(self.row1 - lag, 0), self.columns]
+    def _with_the_row_before(self, name: str, field: Floats) -> Floats:
+        rows = self.work.floats(name, self.rows + 1, self.width)
+        if self.row0:
+            _gather(field[self.row0 - 1 : self.row1], self._columns, rows)
+        else:  # before bar 0 stands bar 0 itself: no change, which no indicator counts
+            _gather(field[: self.row1], self._columns, rows[1:])
+            rows[0] = rows[1]
+        return rows
 
-    def close(self, lag: int = 0) -> Floats:
+    @property
+    def close(self) -> Floats:
+        """Shape (rows, width): the closes, contiguous; `high` and `low` likewise."""
+        return self._close[1:]
+
+    @property
+    def high(self) -> Floats:  # noqa: D102
+        return self._high[1:]
+
+    @property
+    def low(self) -> Floats:  # noqa: D102
+        return self._low[1:]
+
+    @property
+    def close_before(self) -> Floats:
+        """Shape (rows, width): each bar's previous close (bar 0: its own); `high_before`, `low_before` likewise."""
+        return self._close[:-1]
+
+    @property
+    def high_before(self) -> Floats:  # noqa: D102
+        return self._high[:-1]
+
+    @property
+    def low_before(self) -> Floats:  # noqa: D102
+        return self._low[:-1]
+
+    def earlier_close(self, lag: int) -> Floats:
         """Return the closes `lag` bars before the rows `since(lag)` of the tile."""
-        return self._view(self._panel.close, lag)
-
-    def high(self, lag: int = 0) -> Floats:
-        """Return the highs, by the same rule."""
-        return self._view(self._panel.high, lag)
-
-    def low(self, lag: int = 0) -> Floats:
-        """Return the lows, by the same rule."""
-        return self._view(self._panel.low, lag)
+        return self._panel.close[max(self.row0 - lag, 0) : max(self.row1 - lag, 0), self._columns]
 
     @property
     def session(self) -> Dates:
         """Shape (rows, width): the sessions of the tile."""
-        return self._panel.session[self.row0 : self.row1, self.columns]
+        return self._panel.session[self.row0 : self.row1, self._columns]
 
     @property
     def unit(self) -> Floats:
         """Shape (rows, width): the split multiplier of each bar."""
-        return self._view(self._panel.unit, 0)
+        return self._panel.unit[self.row0 : self.row1, self._columns]
 
     def since(self, bar: int) -> slice:
         """Return the rows of the tile, counted from its own first, that stand at `bar` or later."""
@@ -87,6 +121,19 @@ class Tile:
         """Return an uninitialised array of shape (rows, width)."""
         return self.work.floats(name, self.rows, self.width)
 
-    def flags(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def flags(self, name: str) -> Bools:
         """Return an uninitialised array of flags of shape (rows, width)."""
         return self.work.bools(name, self.rows, self.width)
+
+
+def _gather(field: Floats, columns: Columns, out: Floats) -> None:
+    if isinstance(columns, slice):
+        np.copyto(out, field[:, columns])
+    else:
+        np.take(field, columns, axis=1, out=out, mode="clip")  # "raise" would go through a buffer
+
+
+def where_zero(x: Floats, tile: Tile) -> Bools | None:
+    """Return where x is zero, or None if nowhere: a masked write costs much more than to find that there is none."""
+    zero = np.equal(x, 0.0, out=tile.flags("zero"))
+    return zero if zero.any() else None

@@ -5,55 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import ATR_WINDOWS
-from quantmatrix_pipeline.indicators.recursions import Recursions, wilder
-from quantmatrix_pipeline.indicators.tile import Tile
+from quantmatrix_pipeline.indicators.family import Family
+from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.recursions import wilder
+from quantmatrix_pipeline.indicators.tile import Tile, where_zero
 
 
-class TrueRange:
-    """TR = the greatest of H - L, |H - C[1]| and |L - C[1]|, for the families that follow (Wilder 1978).
-
-    The first bar has no close before it: its true range is unknown, held as 0 and used by none.
-    """
-
-    memory: int | None = None
-
-    def __init__(self, width: int) -> None:
-        pass
-
-    def advance(self, tile: Tile) -> None:
-        known = tile.since(1)
-        high, low, before = tile.high()[known], tile.low()[known], tile.close(1)
-        span, reach = tile.true_range[known], tile.scratch("a")[known]
-        tile.true_range[: known.start] = 0.0
-        np.subtract(high, low, out=span)
-        for extreme in (high, low):
-            np.subtract(extreme, before, out=reach)
-            np.absolute(reach, out=reach)
-            np.maximum(span, reach, out=span)
+def true_range(tile: Tile, out: Floats) -> None:
+    """TR = max(H, C[1]) - min(L, C[1]) (Wilder 1978); the first bar has no close before it, and nobody counts its TR."""
+    np.maximum(tile.high, tile.close_before, out=out)
+    out -= np.minimum(tile.low, tile.close_before, out=tile.scratch("a"))
 
 
-class AverageTrueRange:
+class AverageTrueRange(Family):
     """atr_n, atrp_n = 100 ATR / C and atr_distance = (C - SMA50) / ATR14; reads sma_50.
 
     Where ATR14 is zero the price has not moved since the first bar, so it stands on its average: the distance is 0.
     """
 
-    memory: int | None = None
+    averages = tuple(wilder(n, first=1) for n in ATR_WINDOWS)
+    memory = None
 
-    def __init__(self, width: int) -> None:
-        self._averages = Recursions([wilder(n, first=1) for n in ATR_WINDOWS], width)
+    def feed(self, tile: Tile, inputs: Floats) -> None:
+        span = tile.scratch("true range")
+        true_range(tile, span)
+        np.copyto(inputs, span[:, None])
 
-    def advance(self, tile: Tile) -> None:
-        ranges = tile.work.floats("stack", tile.rows, len(ATR_WINDOWS), tile.width)
-        self._averages.advance(tile.row0, tile.true_range[:, None], ranges, tile.work)
-        close = tile.close()
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for k, n in enumerate(ATR_WINDOWS):
-            np.copyto(tile.out(f"atr_{n}"), ranges[:, k])
-            percent = np.divide(ranges[:, k], close, out=tile.scratch("a"))
+            average = sums[:, k]
+            average *= self.averages[k].weight
+            np.copyto(tile.out(f"atr_{n}"), average)
+            percent = np.divide(average, tile.close, out=tile.scratch("a"))
             np.multiply(percent, 100.0, out=tile.out(f"atrp_{n}"))
-        distance, still = tile.scratch("a"), tile.flags("still")
-        atr14 = ranges[:, ATR_WINDOWS.index(14)]
-        np.equal(atr14, 0.0, out=still)
-        np.subtract(close, tile.out("sma_50"), out=distance)
+        atr14 = sums[:, ATR_WINDOWS.index(14)]
+        still = where_zero(atr14, tile)
+        distance = np.subtract(tile.close, tile.scratch("sma_50"), out=tile.scratch("a"))
         np.divide(distance, atr14, out=tile.out("atr_distance"))
-        np.copyto(tile.out("atr_distance"), 0.0, where=still)
+        if still is not None:
+            np.copyto(tile.out("atr_distance"), 0.0, where=still)
