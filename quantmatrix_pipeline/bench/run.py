@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
@@ -60,14 +60,14 @@ def run_suites(suite: str = ALL, repeats: int = 5, *, as_json: bool = False) -> 
 
 
 def _run(name: str, space: Workspace, repeats: int) -> Outcome:
-    module = importlib.import_module(f"quantmatrix_pipeline.bench.{'serving' if name == 'api' else name}")
-    work: Callable[[], list[Row]] = (
-        (lambda: module.run(repeats)) if name == "indicators" else (lambda: module.run(space, repeats))
-    )
     try:
-        return Outcome(name, tuple(_judged(work())))
+        module = importlib.import_module(f"quantmatrix_pipeline.bench.{'serving' if name == 'api' else name}")
+        rows: list[Row] = module.run(repeats) if name == "indicators" else module.run(space, repeats)
+        return Outcome(name, tuple(_judged(rows)))
     except QuantMatrixError as error:
         return Outcome(name, failure=str(error))
+    except Exception as error:  # the other suites' numbers are not to be lost with it
+        return Outcome(name, failure=f"{type(error).__name__}: {error}")
 
 
 def _judged(rows: list[Row]) -> Iterator[Row]:
