@@ -120,9 +120,11 @@ class Chain:
 
     instance: DagsterInstance
 
-    def run(self, first: date, last: date | None = None, job: str = RESTORE) -> Outcome:
+    def run(
+        self, first: date, last: date | None = None, job: str = RESTORE, tags: Mapping[str, str] | None = None
+    ) -> Outcome:
         """Run a job for one session, or for the sessions [first, last] at once."""
-        tags = (
+        span = (
             {}
             if last is None
             else {
@@ -136,7 +138,7 @@ class Chain:
             .execute_in_process(
                 instance=self.instance,
                 partition_key=str(first) if last is None else None,
-                tags=tags,
+                tags={**span, **(tags or {})},
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime
+from pathlib import Path
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
+from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor, schedule_tick
@@ -16,6 +20,15 @@ NEW_YORK = ZoneInfo("America/New_York")
 DAYS = sessions("2021-12-31", 30)
 TONIGHT, LAST_NIGHT = DAYS[-1], DAYS[-2]
 AFTER_CLOSE = "2021-12-31T22:30:00Z"
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[DagsterInstance]:
+    """An instance on disk: a schedule is only handed one that other processes could open as well."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    with DagsterInstance.local_temp(str(home)) as instance:
+        yield instance
 
 
 @pytest.fixture
@@ -32,10 +45,11 @@ def test_nothing_is_launched_while_all_are_fresh(stale: Sensor, chain: Chain, fo
 
 
 def test_nothing_is_launched_before_the_first_chain(
-    stale: Sensor, chain: Chain, folder: Folder, warehouse: Warehouse
+    stale: Sensor, chain: Chain, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(walk(["AAA", "SPY"], DAYS))
     chain.run(TONIGHT, job="refresh_constituents")
+    monkeypatch.setenv("QM_NOW", "2022-01-01T12:00:00Z")
     tick = stale.tick()
     assert tick.runs == []
     assert "the first load is restore_daily_coverage's work" in str(tick.skipped)
@@ -77,64 +91,91 @@ def test_what_the_sensor_launches_asks_for_the_stale_only(stale: Sensor, chain: 
 
 
 def test_the_nightly_chain_asks_for_the_session_that_closed_under_its_own_key(
-    chain: Chain, folder: Folder, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    environment: None, folder: Folder, on_disk: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(walk(["SPY"], DAYS))
     monkeypatch.setenv("QM_NOW", "2021-12-30T22:30:00Z")
-    tick = schedule_tick("nightly_chain", datetime(2021, 12, 30, 17, 30, tzinfo=NEW_YORK), instance)
+    tick = schedule_tick("nightly_chain", datetime(2021, 12, 30, 17, 30, tzinfo=NEW_YORK), on_disk)
     (run,) = tick.runs
     assert (run.run_key, run.partition_key) == ("chain-2021-12-30", "2021-12-30")
     assert run.tags["quantmatrix/session"] == "2021-12-30"
 
 
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that always has the newest session: what is due is the calendar's to say."""
+    monkeypatch.setenv("QM_SOURCE", "yfinance")
+
+
+def leave_run(instance: DagsterInstance, session: str) -> None:
+    """Leave a chain in the instance that was started under that session's key and has ended."""
+    tags = {"dagster/run_key": f"chain-{session}"}
+    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=DagsterRunStatus.SUCCESS, tags=tags))
+
+
 @pytest.mark.parametrize(
-    ("day", "now", "newest"),
+    ("tick", "newest"),
     [
-        (datetime(2021, 12, 24, 17, 30, tzinfo=NEW_YORK), "2021-12-24T22:30:00Z", "2021-12-23"),  # Christmas, observed
-        (datetime(2021, 11, 25, 17, 30, tzinfo=NEW_YORK), "2021-11-25T22:30:00Z", "2021-11-24"),  # Thanksgiving
-        (datetime(2021, 12, 31, 15, 0, tzinfo=NEW_YORK), "2021-12-31T20:00:00Z", "2021-12-30"),  # before the close
+        (datetime(2021, 12, 24, 17, 30, tzinfo=NEW_YORK), "2021-12-23"),  # Christmas, observed
+        (datetime(2021, 11, 25, 17, 30, tzinfo=NEW_YORK), "2021-11-24"),  # Thanksgiving
+        (datetime(2012, 10, 29, 17, 30, tzinfo=NEW_YORK), "2012-10-26"),  # a hurricane
+        (datetime(2021, 12, 31, 15, 0, tzinfo=NEW_YORK), "2021-12-30"),  # before the close
+        (datetime(2021, 12, 31, 16, 29, tzinfo=NEW_YORK), "2021-12-30"),  # within the grace after it
     ],
 )
-def test_the_nightly_chain_skips_a_day_without_a_closed_session_and_says_why(
-    chain: Chain, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, day: datetime, now: str, newest: str
+def test_a_tick_since_whose_predecessor_no_session_closed_is_skipped_and_says_so(
+    environment: None, endless: None, on_disk: DagsterInstance, tick: datetime, newest: str
 ) -> None:
-    monkeypatch.setenv("QM_SOURCE", "yfinance")  # an endless source: what is due is the calendar's to say
-    monkeypatch.setenv("QM_NOW", now)
-    tick = schedule_tick("nightly_chain", day, instance)
-    assert tick.runs == []
-    assert str(tick.skipped).startswith(f"{day.date()} is no session of XNYS, or it has not closed; newest: {newest}")
+    leave_run(on_disk, newest)
+    done = schedule_tick("nightly_chain", tick, on_disk)
+    assert done.runs == []
+    assert str(done.skipped).startswith(f"no session closed since {newest}, whose chain was started before")
+    assert f"{tick:%Y-%m-%d}" in str(done.skipped)
+
+
+def test_a_night_that_was_missed_is_made_up_for_on_the_holiday_after_it(
+    environment: None, endless: None, on_disk: DagsterInstance
+) -> None:
+    leave_run(on_disk, "2021-12-22")
+    (run,) = schedule_tick("nightly_chain", datetime(2021, 12, 24, 17, 30, tzinfo=NEW_YORK), on_disk).runs
+    assert (run.run_key, run.partition_key) == ("chain-2021-12-23", "2021-12-23")
 
 
 def test_on_a_half_day_the_chain_runs_for_that_session(
-    chain: Chain, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    environment: None, endless: None, on_disk: DagsterInstance
 ) -> None:
-    monkeypatch.setenv("QM_SOURCE", "yfinance")
-    monkeypatch.setenv("QM_NOW", "2021-11-26T22:30:00Z")
-    (run,) = schedule_tick("nightly_chain", datetime(2021, 11, 26, 17, 30, tzinfo=NEW_YORK), instance).runs
+    (run,) = schedule_tick("nightly_chain", datetime(2021, 11, 26, 17, 30, tzinfo=NEW_YORK), on_disk).runs
     assert run.run_key == "chain-2021-11-26"
 
 
-def test_with_files_a_holidays_tick_bears_the_key_of_the_session_before_so_that_nothing_runs_twice(
-    chain: Chain, folder: Folder, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor_raises_an_alarm(
+    chain: Chain, folder: Folder, on_disk: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.write(walk(["SPY"], DAYS))
-    keys = []
-    for day in (23, 24):  # the 24th is a holiday in 2021
-        monkeypatch.setenv("QM_NOW", f"2021-12-{day}T22:30:00Z")
-        tick = schedule_tick("nightly_chain", datetime(2021, 12, day, 17, 30, tzinfo=NEW_YORK), instance)
-        keys += [run.run_key for run in tick.runs]
-    assert set(keys) == {"chain-2021-12-23"}
+    folder.write(walk(["AAA", "SPY"], DAYS))
+    chain.run(LAST_NIGHT)
+    tick = datetime(2021, 12, 31, 17, 5, tzinfo=NEW_YORK)
+    monkeypatch.setenv("QM_NOW", "2021-12-31T22:05:00Z")
+    hourly = schedule_tick("hourly_coverage", tick, on_disk)  # no chain has ended in this instance
+    assert (hourly.runs, hourly.skipped) == ([], f"{TONIGHT} has just closed; its chain comes first")
+    waiting = Sensor("backfill_stale_coverage", on_disk).tick()
+    assert waiting.runs == []
+    assert "its chain comes first" in str(waiting.skipped)
+    monkeypatch.setenv("QM_NOW", "2022-01-01T01:05:00Z")
+    late = Sensor("backfill_stale_coverage", on_disk).tick()
+    assert len(late.runs) == 1, "a chain that is four hours late keeps nobody waiting"
+    leave_run(on_disk, str(TONIGHT))
+    assert len(schedule_tick("hourly_coverage", tick, on_disk).runs) == 1, "a chain has ended since"
 
 
 def test_the_hourly_coverage_and_the_weekly_constituents_run_for_the_newest_closed_session(
-    chain: Chain, folder: Folder, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    environment: None, folder: Folder, on_disk: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(walk(["SPY"], DAYS))
     monkeypatch.setenv("QM_NOW", "2021-12-31T13:05:00Z")
-    (hourly,) = schedule_tick("hourly_coverage", datetime(2021, 12, 31, 8, 5, tzinfo=NEW_YORK), instance).runs
+    (hourly,) = schedule_tick("hourly_coverage", datetime(2021, 12, 31, 8, 5, tzinfo=NEW_YORK), on_disk).runs
     assert (hourly.run_key, hourly.partition_key) == ("coverage-2021-12-31T08", "2021-12-30")
     monkeypatch.setenv("QM_NOW", "2021-12-25T11:00:00Z")
-    (weekly,) = schedule_tick("weekly_constituents", datetime(2021, 12, 25, 6, 0, tzinfo=NEW_YORK), instance).runs
+    (weekly,) = schedule_tick("weekly_constituents", datetime(2021, 12, 25, 6, 0, tzinfo=NEW_YORK), on_disk).runs
     assert (weekly.run_key, weekly.partition_key) == ("constituents-2021-12-25", "2021-12-23")
 
 

@@ -19,7 +19,14 @@ SESSION = date(2021, 12, 31)
 def report(buckets: Mapping[str, int], **changes: Any) -> CoverageReport:
     stale: dict[str, Sequence[str]] = {b: [f"{b}{n}" for n in range(k)] for b, k in buckets.items() if b != FRESH}
     expected = sum(buckets.values())
-    facts = {"snapshots": expected, "history": expected, "target": 0.9, "delisted": 0, "indices": {}} | changes
+    facts = {
+        "snapshots": expected,
+        "history": expected,
+        "target": 0.9,
+        "delisted": 0,
+        "unusable": 0,
+        "indices": {},
+    } | changes
     return CoverageReport(SESSION, expected, expected, buckets=buckets, stale=stale, **facts)
 
 
