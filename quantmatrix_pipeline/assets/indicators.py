@@ -80,7 +80,9 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         },
     )
     def indicator_history(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
-        """One row per instrument and session, never changed; a range of sessions is computed and written in one pass."""
+        """One row per instrument and session, never changed; a range of sessions is computed and written in one
+        pass.
+        """
         first, last = sessions_of(context)
         done = record_history(
             platform.warehouse, first, last, now=clock.now(), lock_wait_seconds=platform.settings.lock_wait_seconds

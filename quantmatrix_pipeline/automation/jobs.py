@@ -41,7 +41,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefin
         ),
         job(
             BACKFILL_STALE,
-            "Fetch the bars that are missing, of nothing but what misses some, and compute again; members stay as they are.",
+            "Fetch what is missing, of nothing but what misses some, and compute again; members stay as they are.",
             "daily_bars",
             *computed,
         ),
@@ -50,12 +50,12 @@ def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefin
             "Read the indexes' members again and bring the tracked set up to date.",
             "index_constituents",
             "tracked_universe",
-        ),  # fmt: skip
+        ),
         job(RECOMPUTE, "Compute snapshots and history again from stored bars; no network.", *computed),
         job(
             RECORD,
             "Record the history of a session or a range again; only what differs is written.",
             "indicator_history",
-        ),  # fmt: skip
+        ),
         job(REFRESH_COVERAGE, "Work out the coverage again.", "coverage_report"),
     ]

@@ -62,8 +62,8 @@ def _database(settings: Settings) -> list[Finding]:
         try:
             major = server.version()
             if major != MAJOR:
-                return [Finding("database", "bad", f"{server.folder} is of PostgreSQL {major}, this release brings {MAJOR}; "
-                                                   "dump it with the old release and load it with this one")]  # fmt: skip
+                detail = f"{server.folder} is of PostgreSQL {major}, this release brings {MAJOR}"
+                return [Finding("database", "bad", f"{detail}; dump it with the old release, load it with this one")]
             if not server.is_running():
                 return [
                     Finding("database", "bad", f"the embedded server in {server.folder} is stopped; `qm db upgrade`")

@@ -87,7 +87,7 @@ class Supervisor:
     def _start(self, name: str, command: list[str]) -> None:
         group = next(iter(self._children.values())).pid if self._children else 0
         with (self._logs / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(
+            self._children[name] = subprocess.Popen(  # noqa: S603 - our own commands, no input in them
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=group
             )
 

@@ -24,10 +24,10 @@ SHOWN_STALE = 50
 class CoverageReport:
     """The state of the tracked set as of `session`.
 
-    `expected` counts the tracked instruments that should have a bar: not those delisted by then. `buckets` counts them by
-    the age of their newest bar in sessions (0, 1, 2 or more, no bar); `stale` names the symbols of each bucket but the
-    first, whole. `snapshots` and `history` count the expected instruments that have such a row; `unusable` those whose bar
-    of the session scored too low to be computed with.
+    `expected` counts the tracked instruments that should have a bar: not those delisted by then. `buckets` counts them
+    by the age of their newest bar in sessions (0, 1, 2 or more, no bar); `stale` names the symbols of each bucket but
+    the first, whole. `snapshots` and `history` count the expected instruments that have such a row; `unusable` those
+    whose bar of the session scored too low to be computed with.
     """
 
     session: date
@@ -123,7 +123,8 @@ def _diagnose(report: CoverageReport) -> tuple[tuple[str, ...], str | None]:
     if report.share < report.target:
         found.append(
             (
-                f"{report.fresh} of {report.expected} instruments fresh ({report.share:.1%}), {report.target:.0%} promised",
+                f"{report.fresh} of {report.expected} instruments fresh ({report.share:.1%}),"
+                f" {report.target:.0%} promised",
                 "restore_daily_coverage",
             )
         )

@@ -30,7 +30,9 @@ INTERVAL = "1d"
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """New and stored bars of the same instruments, ascending by (instrument, session); what is new comes after what is stored."""
+    """New and stored bars of the same instruments, ascending by (instrument, session); what is new comes after what is
+    stored.
+    """
 
     instrument_id: Ints
     session: Dates
@@ -53,8 +55,8 @@ def store_answer(
 ) -> None:
     """Validate and write one part of an answer in one transaction, and add what was done to `report`.
 
-    Sound bars are stored, refused ones logged with their reasons and payload, actions appended, cursors moved: all of it
-    or, when anything fails, nothing.
+    Sound bars are stored, refused ones logged with their reasons and payload, actions appended, cursors moved: all of
+    it or, when anything fails, nothing.
     """
     check_batch(answer.bars, vendor=answer.vendor)
     bars = _wanted(answer.bars, calendar, instruments, requests)
@@ -270,7 +272,8 @@ def _refusals(
         instrument_id, day = int(rows.instrument_id[row]), rows.session[row]
         session = None if np.isnat(day) else day.item()
         payload = {name: _number(rows.values[name][row]) for name in FIELDS}
-        # Repeats of one row in one answer are as many refusals; the number keeps them apart and makes a re-run find them.
+        # Repeats of one row in one answer are as many refusals; the number keeps them apart and makes a re-run find
+        # them.
         key = (instrument_id, session, *payload.values())
         seen[key] = seen.get(key, 0) + 1
         log.append(

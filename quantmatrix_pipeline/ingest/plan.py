@@ -27,9 +27,9 @@ def plan_daily(
 ) -> list[BarRequest]:
     """Return one request per instrument that misses sessions of [first, last], both ends inclusive.
 
-    A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once the vendor
-    has answered from there on with a later bar (or says itself, as a finite source does, what it holds). Nothing is asked
-    for from a delisting on.
+    A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once the
+    vendor has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
+    Nothing is asked for from a delisting on.
     """
     if not instruments:
         return []

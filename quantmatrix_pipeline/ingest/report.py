@@ -11,8 +11,8 @@ from datetime import date
 class IngestReport:
     """Counts of one ingestion.
 
-    The counts add up: ``fetched == inserted + revised + unchanged + rejected``. `rescored` counts stored bars whose flags
-    changed because a bar before them was filled in; they are not among the fetched.
+    The counts add up: ``fetched == inserted + revised + unchanged + rejected``. `rescored` counts stored bars whose
+    flags changed because a bar before them was filled in; they are not among the fetched.
     """
 
     vendor: str

@@ -41,9 +41,9 @@ class Kind(StrEnum):
 class BarRequest:
     """Ask for the daily bars of one symbol on exactly these sessions.
 
-    `sessions` is sorted, without duplicates, datetime64[D]. A source may fetch more when its calls are ranges, but must not
-    fetch a symbol that was not asked for. The asker drops whatever it did not ask for, but for rows that are dated on no
-    session at all: those it refuses, and logs.
+    `sessions` is sorted, without duplicates, datetime64[D]. A source may fetch more when its calls are ranges, but
+    must not fetch a symbol that was not asked for. The asker drops whatever it did not ask for, but for rows that are
+    dated on no session at all: those it refuses, and logs.
     """
 
     symbol: str

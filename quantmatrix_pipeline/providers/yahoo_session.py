@@ -16,7 +16,7 @@ CHART = "/v8/finance/chart/"
 _WORTH_NEW_COOKIES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-class ChartRefused(Exception):  # noqa: N818 - not an error of ours yet: the provider says what it means
+class ChartRefused(Exception):
     """A chart call was answered with a status of 400 or more."""
 
     def __init__(self, status: int, text: str, retry_after: float | None) -> None:

@@ -1,4 +1,6 @@
-"""What assets, checks, schedules and sensors are handed: settings, the warehouse, the source, the calendar, the cache."""
+"""What assets, checks, schedules and sensors are handed: settings, the warehouse, the source, the calendar, the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
         Raises
         ------
         VendorUnavailable
-            `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that is
-            down for a night must not mix five stocks of 2013 into them.
+            `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that
+            is down for a night must not mix five stocks of 2013 into them.
         """
         chosen = select(self.settings)
         if self.settings.source is Source.AUTO and chosen.provider.name == "sample":
@@ -77,7 +79,9 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
         return self.settings.benchmark or ("IBM" if self.source.name == "sample" else "SPY")
 
     def newest_session(self, at: datetime | None = None) -> date:
-        """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can serve."""
+        """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can
+        serve.
+        """
         return self.source.newest_session(self.calendar.newest_closed(at or clock.now(), self.grace))
 
     def teardown_after_execution(self, context: object) -> None:

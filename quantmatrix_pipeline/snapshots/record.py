@@ -121,7 +121,9 @@ def _record_due(
     sessions: list[date],
     now: datetime,
 ) -> tables.HistoryCounts:
-    """Record again, of what is due, the sessions recorded before; a first load, before which there are none, costs nothing."""
+    """Record again, of what is due, the sessions recorded before; a first load, before which there are none, costs
+    nothing.
+    """
     counts = tables.HistoryCounts(0, 0, 0)
     late = {i: since for i, since in due.items() if sessions and since <= sessions[-1]}
     if not late:
@@ -160,7 +162,7 @@ def _ahead(batches: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
                 if not offer(batch):
                     return
             offer(None)
-        except BaseException as error:  # noqa: BLE001 - handed over and raised where the result is awaited
+        except BaseException as error:
             offer(error)
 
     thread = threading.Thread(target=compute, name="indicators", daemon=True)

@@ -112,7 +112,8 @@ def require_plausible(answer: ConstituentsAnswer, known: int) -> None:
     if count < least:
         raise MalformedResponse(
             answer.vendor,
-            f"{answer.index} came with {count} members where at least {least} are plausible; nobody was marked as a leaver",
+            f"{answer.index} came with {count} members where at least {least} are plausible;"
+            " nobody was marked as a leaver",
         )
 
 

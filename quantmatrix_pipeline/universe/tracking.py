@@ -1,4 +1,6 @@
-"""The tracked set: index members, the watch list, the benchmark, and what a finite source holds when there is no index."""
+"""The tracked set: index members, the watch list, the benchmark, and what a finite source holds when there is no
+index.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class TrackedSet:
 def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listings: Sequence[Listing]) -> TrackedSet:
     """Bring the tracked set up to date and return it.
 
-    `listings` is what a finite source (files, sample) holds; facts such as kind and delisting date are taken from it for
-    whatever is tracked. Its symbols are tracked themselves only where no index says what to follow, so that a new
+    `listings` is what a finite source (files, sample) holds; facts such as kind and delisting date are taken from it
+    for whatever is tracked. Its symbols are tracked themselves only where no index says what to follow, so that a new
     installation with nothing but a folder of bars has something to do.
     """
     reasons: dict[int, list[str]] = {}

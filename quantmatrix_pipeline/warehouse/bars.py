@@ -310,7 +310,8 @@ def write_log(transaction: ArrowTransaction, rows: Sequence[Mapping[str, object]
                                     fingerprint, logged_at)
         SELECT vendor, symbol, instrument_id, interval, session, string_to_array(reason_codes, ','), detail,
                CAST(payload AS jsonb),
-               sha256(convert_to(concat_ws('|', vendor, symbol, interval, session, reason_codes, detail, payload), 'UTF8')),
+               sha256(convert_to(
+                   concat_ws('|', vendor, symbol, interval, session, reason_codes, detail, payload), 'UTF8')),
                logged_at
         FROM refused
         ORDER BY symbol, session, detail

@@ -21,7 +21,9 @@ class Filled:
 
 
 def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int], *, usable_quality: float) -> Filled:
-    """Count the given instruments' rows of a session, a newer snapshot as well, and their bars below `usable_quality`."""
+    """Count the given instruments' rows of a session, a newer snapshot as well, and their bars below
+    `usable_quality`.
+    """
     row = warehouse.rows(
         """
         SELECT (SELECT count(*) FROM market_analysis_cache

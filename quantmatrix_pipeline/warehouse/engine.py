@@ -21,8 +21,8 @@ from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
 LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103}
 
-# The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded, which
-# saves a fifth of a large COPY.
+# The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded,
+# which saves a fifth of a large COPY.
 COPY_ROWS = 2048
 
 _SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=300000 -c lock_timeout=900000"
@@ -42,7 +42,9 @@ def _with_driver(url: str, driver: str) -> str:
 
 
 class ArrowTransaction:
-    """One transaction on an ADBC connection: columns in, columns out, committed when the block ends without an error."""
+    """One transaction on an ADBC connection: columns in, columns out, committed when the block ends without an
+    error.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -49,7 +49,9 @@ def _differs(new: pa.ChunkedArray, old: pa.ChunkedArray) -> npt.NDArray[np.bool_
 
 
 def make_partitions(warehouse: Warehouse, first: date, last: date) -> None:
-    """Make the partitions of a range of sessions, in a transaction of its own: it keeps readers waiting while it lasts."""
+    """Make the partitions of a range of sessions, in a transaction of its own: it keeps readers waiting while it
+    lasts.
+    """
     warehouse.execute(f"SELECT ensure_history_partitions({first.year}, {last.year})")
 
 
@@ -76,7 +78,9 @@ def newest_snapshot(warehouse: Warehouse) -> date | None:
 
 
 class RecordedRows:
-    """The newest revisions of some instruments' rows over a range of sessions, both ends inclusive, as they are stored."""
+    """The newest revisions of some instruments' rows over a range of sessions, both ends inclusive, as they are
+    stored.
+    """
 
     def __init__(
         self,
@@ -227,7 +231,8 @@ def replace_snapshots(transaction: ArrowTransaction, rows: pa.Table, as_of: date
             ON CONFLICT (instrument_id, analysis_type) DO UPDATE SET
                 {", ".join(f"{name} = excluded.{name}" for name in names if name != "instrument_id")}
             WHERE c.session <= excluded.session
-              AND ({", ".join(f"c.{n}" for n in content)}) IS DISTINCT FROM ({", ".join(f"excluded.{n}" for n in content)})
+              AND ({", ".join(f"c.{n}" for n in content)})
+                  IS DISTINCT FROM ({", ".join(f"excluded.{n}" for n in content)})
             RETURNING 1
         )
         SELECT count(*) AS changed FROM written

@@ -71,8 +71,8 @@ def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
 def describe(warehouse: Warehouse, facts: Iterable[Mapping[str, object]]) -> int:
     """Fill in what a source knows of instruments; return how many rows changed.
 
-    Each mapping has `symbol` and any of kind, name, currency, sector, industry, sub_industry, listed_on, delisted_on. None
-    means "not known" and leaves what is stored.
+    Each mapping has `symbol` and any of kind, name, currency, sector, industry, sub_industry, listed_on, delisted_on.
+    None means "not known" and leaves what is stored.
     """
     columns = ("kind", "name", "currency", "sector", "industry", "sub_industry", "listed_on", "delisted_on")
     known = [{"symbol": f["symbol"], **{c: f.get(c) for c in columns}} for f in facts]

@@ -1,4 +1,6 @@
-"""Index members over time, the watch list and the tracked set: `index_constituents`, `watch_list`, `symbol_universe`."""
+"""Index members over time, the watch list and the tracked set: `index_constituents`, `watch_list`,
+`symbol_universe`.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,8 @@ def apply_members(
             sa.text("""
                 INSERT INTO index_refreshes (index_code, seen_on, fetched, inserted, reactivated, inactivated,
                                              provider_used, fallback_used, note, refreshed_at)
-                VALUES (:index, :seen_on, :fetched, :inserted, :reactivated, :inactivated, :provider, :fallback, :note, :now)
+                VALUES (:index, :seen_on, :fetched, :inserted, :reactivated, :inactivated,
+                        :provider, :fallback, :note, :now)
                 ON CONFLICT (index_code, seen_on) DO UPDATE SET
                     fetched = excluded.fetched,
                     inserted = index_refreshes.inserted + excluded.inserted,
