@@ -19,7 +19,7 @@ from quantmatrix_pipeline_tests.faults.conftest import Undisturbed
 from quantmatrix_pipeline_tests.fingerprint import fingerprints
 
 KILLS_PER_DATABASE = 3
-SLICES = 6  # with the kills inside statements below, 32 kills in the default run
+SLICES = 6  # with the kills inside statements below, 31 kills in the default run
 
 
 def finish(undisturbed: Undisturbed, url: str, data_dir: Path) -> None:
