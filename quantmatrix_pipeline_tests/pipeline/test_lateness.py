@@ -58,9 +58,10 @@ def test_what_is_due_stays_due_when_recording_fails(
         "INSERT INTO history_due SELECT instrument_id, :first FROM instrument_symbols WHERE symbol = 'AAA'",
         {"first": DAYS[-2]},
     )
-    with pytest.raises(ZeroDivisionError), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr("quantmatrix_pipeline.snapshots.record.read_panel", lambda *_: 1 / 0)
-        record_history(warehouse, DAYS[-2], DAYS[-2], now=CALENDAR.close(DAYS[-1]))
+        with pytest.raises(ZeroDivisionError):
+            record_history(warehouse, DAYS[-2], DAYS[-2], now=CALENDAR.close(DAYS[-1]))
     assert warehouse.scalar("SELECT count(*) FROM history_due") == 1
     record_history(warehouse, DAYS[-2], DAYS[-2], now=CALENDAR.close(DAYS[-1]))
     assert warehouse.scalar("SELECT count(*) FROM history_due") == 0
