@@ -38,10 +38,10 @@ check: $(VENV)/.ready-dev
 	$(VENV)/bin/mypy
 
 test: check
-	$(VENV)/bin/python -m pytest -m "not slow and not live"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not live"
 
 test-slow: check
-	$(VENV)/bin/python -m pytest -m "not live"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not live"
 
 bench: $(VENV)/.ready-dev
 	@$(QM) bench
