@@ -89,7 +89,7 @@ CREATE TABLE symbol_universe (
     instrument_id integer PRIMARY KEY REFERENCES instruments,
     active        boolean NOT NULL DEFAULT true,
     tier          text    NOT NULL DEFAULT 'T1' CHECK (tier IN ('T0', 'T1', 'T2')),
-    first_tracked date    NOT NULL,
+    first_tracked date    NOT NULL, -- the session on which it came in, the last time it did
     reasons       text[]  NOT NULL,
     metadata      jsonb   NOT NULL DEFAULT '{}'
 );

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
@@ -109,7 +110,13 @@ def _source(settings: Settings) -> Finding:
         chosen = select(settings)
     except QuantMatrixError as error:
         return Finding("source", "bad", str(error))
-    return Finding("source", "ok", f"{chosen.provider.name}: {chosen.reason}")
+    calendar = trading_calendar(settings.calendar)
+    closed = calendar.newest_closed(clock.now(), timedelta(minutes=settings.close_grace_minutes))
+    newest = chosen.provider.newest_session(closed)
+    behind = len(calendar.sessions_in(newest, closed)) - 1
+    # An archive is as old as it is; a folder that somebody should have filled tonight looks just the same.
+    age = f"; its newest session is {newest}, {behind} sessions behind the exchange" if behind else ""
+    return Finding("source", "note" if behind else "ok", f"{chosen.provider.name}: {chosen.reason}{age}")
 
 
 def _redis(settings: Settings) -> Finding:

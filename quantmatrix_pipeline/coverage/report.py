@@ -51,8 +51,8 @@ class CoverageReport:
 
     @property
     def share(self) -> float:
-        """Fresh instruments over expected ones, 0..1; 0 when nothing is expected."""
-        return self.fresh / self.expected if self.expected else 0.0
+        """Fresh instruments over expected ones, 0..1; 1 when nothing is expected, as when all of them are delisted."""
+        return self.fresh / self.expected if self.expected else 1.0
 
     @property
     def status(self) -> str:

@@ -15,7 +15,7 @@ from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class TrackedSet:
-    """The tracked symbols of a night, sorted, and those that were not tracked the night before."""
+    """The tracked symbols of a night, sorted, and those that came in that night, however often it is run."""
 
     all: tuple[str, ...]
     new: tuple[str, ...]
@@ -45,7 +45,7 @@ def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listi
 
     for known in universe.tracked(warehouse):
         reasons.setdefault(known.instrument_id, list(known.reasons))  # a leaver keeps the reason for which it came in
-    new_ids = universe.track(warehouse, session, reasons)
+    universe.track(warehouse, session, reasons)
     _describe(warehouse, listings)
     tracked = universe.tracked(warehouse)
     counts: dict[str, int] = {}
@@ -53,7 +53,7 @@ def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listi
         for reason in t.reasons:
             counts[reason.split(":")[0]] = counts.get(reason.split(":")[0], 0) + 1
     return TrackedSet(
-        tuple(t.symbol for t in tracked), tuple(t.symbol for t in tracked if t.instrument_id in new_ids), counts
+        tuple(t.symbol for t in tracked), tuple(t.symbol for t in tracked if t.first_tracked == session), counts
     )
 
 

@@ -201,7 +201,8 @@ def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[st
                 INSERT INTO symbol_universe AS u (instrument_id, first_tracked, reasons)
                 SELECT id, :session, string_to_array(reason, ',')
                 FROM unnest(CAST(:ids AS integer[]), CAST(:reasons AS text[])) AS given(id, reason)
-                ON CONFLICT (instrument_id) DO UPDATE SET active = true, reasons = excluded.reasons
+                ON CONFLICT (instrument_id) DO UPDATE SET active = true, reasons = excluded.reasons,
+                    first_tracked = CASE WHEN u.active THEN u.first_tracked ELSE excluded.first_tracked END
                 WHERE NOT u.active OR u.reasons IS DISTINCT FROM excluded.reasons
             """),
             {"session": session, "ids": [i for i, _ in rows], "reasons": [",".join(r) for _, r in rows]},
