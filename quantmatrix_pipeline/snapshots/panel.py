@@ -30,12 +30,15 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
         splits = split_table(tables.read_splits(transaction))
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy().astype("datetime64[D]")
+    columns = {name: bars[name].to_numpy() for name in tables.PRICES}
+    if not len(splits.keys):  # every unit is exactly 1: nothing to work out, nothing to multiply
+        return Panel.from_rows(instrument, session, **columns)
     quoted = stored_units(splits, instrument, session, bars["source_id"].to_numpy(), tables.sources(warehouse))
-    prices = {name: bars[name].to_numpy() * quoted for name in ("open", "high", "low", "close")}
+    volume = columns.pop("volume") / quoted
     return Panel.from_rows(
         instrument,
         session,
-        **prices,
-        volume=bars["volume"].to_numpy() / quoted,
+        **{name: price * quoted for name, price in columns.items()},
+        volume=volume,
         unit=splits.unit(instrument, session),
     )
