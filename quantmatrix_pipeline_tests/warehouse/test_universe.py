@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantmatrix_pipeline.warehouse import instruments, universe
+from quantmatrix_pipeline.warehouse import instruments, reads, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 NOW = datetime(2021, 12, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_what_is_not_known_leaves_what_is_stored(warehouse: Warehouse) -> None:
     assert instruments.describe(warehouse, [{"symbol": "AAA", "name": "A Inc.", "sector": "Energy"}]) == 1
     assert instruments.describe(warehouse, [{"symbol": "AAA", "name": None, "delisted_on": date(2021, 12, 3)}]) == 1
     assert instruments.describe(warehouse, [{"symbol": "AAA", "name": "A Inc."}, {"symbol": "ZZZ", "name": "Z"}]) == 0
-    stored = instruments.get(warehouse, "aaa")
+    stored = reads.find_instrument(warehouse, "aaa")
     assert (stored.name, stored.sector, stored.delisted_on) == ("A Inc.", "Energy", date(2021, 12, 3))
 
 

@@ -45,7 +45,7 @@ counts = st.fixed_dictionaries({bucket: st.integers(0, 80) for bucket in BUCKETS
 def test_the_share_is_of_the_expected_and_the_stale_are_all_the_others(buckets: dict[str, int]) -> None:
     made = report(buckets)
     assert made.fresh + len(stale_symbols(made)) == made.expected
-    assert made.share == (made.fresh / made.expected if made.expected else 0.0)
+    assert made.share == (made.fresh / made.expected if made.expected else 1.0)
     assert stale_symbols(made) == sorted(stale_symbols(made))
 
 
