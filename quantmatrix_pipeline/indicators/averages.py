@@ -36,14 +36,14 @@ class SimpleAverages(Family):
         self._sums = RollingReduction(np.add, _SUMS, width)
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        for n, total in self._sums.advance(tile.row0, tile.close, tile.scratch("a")):
+        for n, total in self._sums.advance(tile, tile.close):
             if n in SMA_WINDOWS:
                 average = np.multiply(total, 1.0 / n, out=tile.scratch(f"sma_{n}"))
-                np.copyto(tile.out(f"sma_{n}"), average)
+                tile.write_level(f"sma_{n}", average)
 
 
 class ExponentialAverages(Family):
-    """ema_n: weight 2/(n+1), begun with the mean of the first n closes; leaves ema_21 in `tile.scratch`."""
+    """ema_n: weight 2/(n+1), begun with the mean of the first n closes; leaves each in `tile.scratch("ema_n")`."""
 
     averages = tuple(ema(n) for n in EMA_WINDOWS)
     memory = None
@@ -53,9 +53,8 @@ class ExponentialAverages(Family):
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for k, n in enumerate(EMA_WINDOWS):
-            np.multiply(sums[:, k], self.averages[k].weight, out=tile.out(f"ema_{n}"))
-            if n == 21:
-                np.multiply(sums[:, k], self.averages[k].weight, out=tile.scratch("ema_21"))
+            average = np.multiply(sums[:, k], self.averages[k].weight, out=tile.scratch(f"ema_{n}"))
+            tile.write_level(f"ema_{n}", average)
 
 
 class AverageOrder(Family):

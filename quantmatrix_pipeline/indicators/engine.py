@@ -28,7 +28,7 @@ from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Works
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 
-TILE_WIDTH = 256
+TILE_WIDTH = 512
 """Instruments per tile: the arrays of a tile stay in a core's second cache, and a call has enough to do to be worth its
 overhead."""
 
@@ -45,15 +45,8 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     AverageOrder,
 )
 
-_LEVELS = [index for index, column in enumerate(COLUMNS) if column.level]
 _NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]
 _HAS_UNKNOWN = {index for index, column in enumerate(COLUMNS) if column.labels[:1] == MA_BUCKET_LABELS[:1]}
-
-
-def _runs(indices: Sequence[int]) -> list[slice]:
-    """Join neighbouring indices to slices."""
-    edges = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1] + [len(indices)]
-    return [slice(indices[a], indices[b - 1] + 1) for a, b in pairwise(edges)]
 
 
 def _slots(averages: Sequence[tuple[Recursion, ...]]) -> list[slice]:
@@ -62,7 +55,6 @@ def _slots(averages: Sequence[tuple[Recursion, ...]]) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-_LEVEL_RUNS = _runs(_LEVELS)
 _SLOTS = _slots([family.averages for family in FAMILIES])
 _SECOND_SLOTS = _slots([family.second_averages for family in FAMILIES])
 
@@ -126,18 +118,11 @@ class _Strip:
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:
-        """Hide rows with too little history, bring levels into the session's unit, blank what follows the last bar."""
+        """Hide rows with too little history and blank what follows the last bar."""
         if tile.row0 < max(LOOKBACK):
             for index, lookback in enumerate(LOOKBACK):
                 if index not in _HAS_UNKNOWN:
                     out[: tile.since(lookback).start, index] = np.nan
-        unit = tile.unit
-        split = np.not_equal(unit, 1.0, out=tile.flags("split")).any(axis=0)
-        split &= ~np.isnan(unit[0])  # instruments that ended before
-        if split.any():
-            per_unit = 1.0 / unit[:, None, split]
-            for run in _LEVEL_RUNS:
-                out[:, run, split] *= per_unit
         if tile.row1 > self.shortest:
             ended = np.isnan(tile.close, out=tile.flags("ended"))
             for index in _NOT_FLOAT:

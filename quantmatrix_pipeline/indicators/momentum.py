@@ -60,6 +60,6 @@ class MovingAverageConvergenceDivergence(Family):
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         macd, signal = sums[:, 0], second_sums[:, 0]
         signal *= self.second_averages[0].weight
-        np.copyto(tile.out("macd"), macd)
-        np.copyto(tile.out("macd_signal"), signal)
-        np.subtract(macd, signal, out=tile.out("macd_histogram"))
+        tile.write_level("macd", macd)
+        tile.write_level("macd_signal", signal)
+        tile.write_level("macd_histogram", np.subtract(macd, signal, out=tile.scratch("a")))

@@ -30,8 +30,8 @@ class RangePosition(Family):
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
         span, position = tile.scratch("a"), tile.scratch("b")
-        highs = self._highest.advance(tile.row0, tile.high, tile.scratch("highest"))
-        lows = self._lowest.advance(tile.row0, tile.low, tile.scratch("lowest"))
+        highs = self._highest.advance(tile, tile.high)
+        lows = self._lowest.advance(tile, tile.low)
         for (n, highest), (_, lowest) in zip(highs, lows, strict=True):
             if n not in _NAMES:
                 continue

@@ -23,7 +23,7 @@ class Workspace:
     def floats(self, name: str, rows: int, *rest: int) -> Floats:
         """Return an uninitialised array of shape (rows, *rest); the same memory for the same name and `rest`.
 
-        `rows` is at most `TILE_ROWS` and one row before.
+        `rows` is at most twice `TILE_ROWS`: a tile and what stands before it.
         """
         return self._array(name, np.float64, rows, rest)  # type: ignore[return-value]
 
@@ -34,7 +34,7 @@ class Workspace:
     def _array(self, name: str, dtype: type, rows: int, rest: tuple[int, ...]) -> npt.NDArray[np.generic]:
         key = (name, rest, dtype)
         if key not in self._arrays:
-            self._arrays[key] = np.empty((TILE_ROWS + 1, *rest), dtype)
+            self._arrays[key] = np.empty((2 * TILE_ROWS, *rest), dtype)
         return self._arrays[key][:rows]
 
 
@@ -46,7 +46,7 @@ class Tile:
     page of memory, which is worth visiting once.
     """
 
-    __slots__ = ("_close", "_columns", "_high", "_low", "_out", "_panel", "row0", "row1", "rows", "width", "work")
+    __slots__ = ("_close", "_columns", "_high", "_low", "_out", "_panel", "_per_unit", "row0", "row1", "rows", "width", "work")
 
     def __init__(self, panel: Panel, row0: int, row1: int, columns: Columns, out: Floats, work: Workspace) -> None:
         self._panel = panel
@@ -59,6 +59,7 @@ class Tile:
             self._with_the_row_before(name, field)
             for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
         )
+        self._per_unit = self._one_per_unit()
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
         rows = self.work.floats(name, self.rows + 1, self.width)
@@ -104,10 +105,19 @@ class Tile:
         """Shape (rows, width): the sessions of the tile."""
         return self._panel.session[self.row0 : self.row1, self._columns]
 
-    @property
-    def unit(self) -> Floats:
-        """Shape (rows, width): the split multiplier of each bar."""
-        return self._panel.unit[self.row0 : self.row1, self._columns]
+    def write_level(self, name: str, prices: Floats) -> None:
+        """Write a column of prices in the unit of the bar's own session; `prices` is contiguous."""
+        if self._per_unit is None:
+            np.copyto(self.out(name), prices)
+        else:
+            np.multiply(prices, self._per_unit, out=self.out(name))
+
+    def _one_per_unit(self) -> Floats | None:
+        """Return 1 / unit, or None where no split is known."""
+        unit = self._panel.unit[self.row0 : self.row1, self._columns]
+        if not np.not_equal(unit, 1.0, out=self.flags("split")).any():
+            return None
+        return np.divide(1.0, unit, out=self.scratch("per unit"))
 
     def since(self, bar: int) -> slice:
         """Return the rows of the tile, counted from its own first, that stand at `bar` or later."""

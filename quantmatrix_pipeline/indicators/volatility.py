@@ -33,12 +33,11 @@ class AverageTrueRange(Family):
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for k, n in enumerate(ATR_WINDOWS):
-            average = sums[:, k]
-            average *= self.averages[k].weight
-            np.copyto(tile.out(f"atr_{n}"), average)
+            average = np.multiply(sums[:, k], self.averages[k].weight, out=tile.scratch(f"atr_{n}"))
+            tile.write_level(f"atr_{n}", average)
             percent = np.divide(average, tile.close, out=tile.scratch("a"))
             np.multiply(percent, 100.0, out=tile.out(f"atrp_{n}"))
-        atr14 = sums[:, ATR_WINDOWS.index(14)]
+        atr14 = tile.scratch("atr_14")
         still = where_zero(atr14, tile)
         distance = np.subtract(tile.close, tile.scratch("sma_50"), out=tile.scratch("a"))
         np.divide(distance, atr14, out=tile.out("atr_distance"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.tile import TILE_ROWS
+from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile, Workspace
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,45 @@ def extreme_steps(windows: Sequence[int]) -> list[Step]:
     return steps
 
 
-class _Ring:
-    """The tile's rows and the last `depth` before them, overwritten in turn; zeros stand before the first bar."""
+class _Past:
+    """The tile's rows and those up to `depth` before them; anything finite stands before the first bar.
 
-    def __init__(self, depth: int, width: int) -> None:
+    Where few rows before are asked for, only they are kept from tile to tile: the tile's own stand in scratch memory
+    that never leaves the cache. Otherwise all are kept in a ring of whole tiles, overwritten in turn.
+    """
+
+    def __init__(self, size: int, depth: int, width: int) -> None:
+        self._name = f"last {size}"
+        self._depth = depth
+        self._ring = depth > TILE_ROWS
         self._capacity = TILE_ROWS * (1 + -(-depth // TILE_ROWS))
-        self._data = np.zeros((self._capacity, width))
+        self._kept = np.zeros((self._capacity if self._ring else depth, width))
 
-    def now(self, row0: int, rows: int) -> Floats:
-        """Return the tile's own rows: whole tiles fit the ring, so these never wrap."""
-        start = row0 % self._capacity
-        return self._data[start : start + rows]
+    def begin(self, row0: int, rows: int, work: Workspace, scope: str) -> Floats:
+        """Return the tile's own rows, to be written."""
+        self._row0, self._rows = row0, rows
+        if self._ring:
+            start = row0 % self._capacity
+            return self._kept[start : start + rows]  # whole tiles fit the ring, so these never wrap
+        self._near = work.floats(f"{scope} {self._name}", self._depth + rows, self._kept.shape[1])
+        self._near[: self._depth] = self._kept
+        return self._near[self._depth :]
 
-    def lagged(self, row0: int, rows: int, lag: int) -> Iterator[tuple[slice, Floats]]:
+    def lagged(self, lag: int) -> Iterator[tuple[slice, Floats]]:
         """Yield the rows `lag` bars earlier, in one piece or two, each with the tile's rows that it belongs to."""
-        start = (row0 - lag) % self._capacity
-        head = min(rows, self._capacity - start)
-        yield slice(0, head), self._data[start : start + head]
-        if head < rows:
-            yield slice(head, rows), self._data[: rows - head]
+        if not self._ring:
+            yield slice(0, self._rows), self._near[self._depth - lag : self._depth - lag + self._rows]
+            return
+        start = (self._row0 - lag) % self._capacity
+        head = min(self._rows, self._capacity - start)
+        yield slice(0, head), self._kept[start : start + head]
+        if head < self._rows:
+            yield slice(head, self._rows), self._kept[: self._rows - head]
+
+    def end(self) -> None:
+        """Keep what later tiles will ask for."""
+        if not self._ring:
+            self._kept[:] = self._near[self._rows :]
 
 
 class RollingReduction:
@@ -76,25 +96,21 @@ class RollingReduction:
         depth: dict[int, int] = {}
         for step in steps:
             depth[step.earlier] = max(depth.get(step.earlier, 0), step.lag)
-        self._rings = {size: _Ring(lag, width) for size, lag in depth.items()}
+        self._past = {size: _Past(size, lag, width) for size, lag in depth.items()}
 
-    def advance(self, row0: int, x: Floats, scratch: Floats) -> Iterator[tuple[int, Floats]]:
-        """Take in the bars from `row0` on and yield each size with its reductions, in the order of the steps.
+    def advance(self, tile: Tile, x: Floats) -> Iterator[tuple[int, Floats]]:
+        """Take in the tile's bars x, shape (rows, width), and yield each size with its reductions, in order of the steps.
 
-        Parameters
-        ----------
-        x
-            Shape (rows, width): the bars.
-        scratch
-            Shape (rows, width): holds what only the caller needs. A yielded array is read only, and good until the
-            next.
+        A yielded array is read only, and good until the next.
         """
-        rows = len(x)
-        now = {size: ring.now(row0, rows) for size, ring in self._rings.items()}
+        scope = self._operation.__name__
+        now = {size: past.begin(tile.row0, tile.rows, tile.work, scope) for size, past in self._past.items()}
         np.copyto(now[1], x)
         for step in self._steps:
-            into = now.get(step.size, scratch)
+            into = now[step.size] if step.size in now else tile.scratch(f"{scope} {step.size}")
             recent = now[step.recent]
-            for part, earlier in self._rings[step.earlier].lagged(row0, rows, step.lag):
+            for part, earlier in self._past[step.earlier].lagged(step.lag):
                 self._operation(recent[part], earlier, out=into[part])
             yield step.size, into
+        for past in self._past.values():
+            past.end()
