@@ -20,7 +20,7 @@ from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAv
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
-from quantmatrix_pipeline.indicators.panel import Floats, Panel
+from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
 from quantmatrix_pipeline.indicators.ranges import RangePosition
 from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
@@ -28,9 +28,8 @@ from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Works
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 
-TILE_WIDTH = 512
-"""Instruments per tile: the arrays of a tile stay in a core's second cache, and a call has enough to do to be worth its
-overhead."""
+TILE_WIDTH = 1024
+"""Instruments per tile: enough that the arithmetic of a call outweighs its overhead, few enough for the cache."""
 
 FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read what an earlier one left
     SimpleAverages,
@@ -102,7 +101,7 @@ class _Strip:
         sums = work.floats("sums", tile.rows, self._averages.count, tile.width)
         second_sums = work.floats("second sums", tile.rows, self._second.count, tile.width)
         members = list(zip(self._families, _SLOTS, _SECOND_SLOTS, strict=True))
-        hold = {}
+        hold: dict[int, Bools] = {}
         for family, slot, _ in members:
             if family.memory is None or row1 > first_row - family.memory:
                 family.feed(tile, sums[:, slot])

@@ -174,14 +174,15 @@ def _left_align(
     n = len(edges) - 1
     panel = np.empty((bars, n), column.dtype)
     padded = np.empty((_INSTRUMENTS_AT_ONCE, bars), column.dtype)
-    length = np.diff(edges)
-    index = np.arange(bars)
+    ends = edges.tolist()
+    ragged = bool((np.diff(edges) < bars).any())
     for first in range(0, n, _INSTRUMENTS_AT_ONCE):
         last = min(first + _INSTRUMENTS_AT_ONCE, n)
         piece = padded[: last - first]
-        here = index < length[first:last, None]
-        piece[here] = column[edges[first] : edges[last]]
-        piece[~here] = missing
+        if ragged:
+            piece.fill(missing)
+        for own, begin, end in zip(piece, ends[first:last], ends[first + 1 : last + 1], strict=True):
+            own[: end - begin] = column[begin:end]  # one copy of a whole life: a mask would cost more per value
         for row in range(0, bars, _ROWS_AT_ONCE):
             panel[row : row + _ROWS_AT_ONCE, first:last] = piece[:, row : row + _ROWS_AT_ONCE].T
     return panel

@@ -46,7 +46,20 @@ class Tile:
     page of memory, which is worth visiting once.
     """
 
-    __slots__ = ("_close", "_columns", "_high", "_low", "_out", "_panel", "_per_unit", "row0", "row1", "rows", "width", "work")
+    __slots__ = (
+        "_close",
+        "_columns",
+        "_high",
+        "_low",
+        "_out",
+        "_panel",
+        "_per_unit",
+        "row0",
+        "row1",
+        "rows",
+        "width",
+        "work",
+    )
 
     def __init__(self, panel: Panel, row0: int, row1: int, columns: Columns, out: Floats, work: Workspace) -> None:
         self._panel = panel
@@ -76,11 +89,11 @@ class Tile:
         return self._close[1:]
 
     @property
-    def high(self) -> Floats:  # noqa: D102
+    def high(self) -> Floats:
         return self._high[1:]
 
     @property
-    def low(self) -> Floats:  # noqa: D102
+    def low(self) -> Floats:
         return self._low[1:]
 
     @property
@@ -89,11 +102,11 @@ class Tile:
         return self._close[:-1]
 
     @property
-    def high_before(self) -> Floats:  # noqa: D102
+    def high_before(self) -> Floats:
         return self._high[:-1]
 
     @property
-    def low_before(self) -> Floats:  # noqa: D102
+    def low_before(self) -> Floats:
         return self._low[:-1]
 
     def earlier_close(self, lag: int) -> Floats:

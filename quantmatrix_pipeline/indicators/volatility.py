@@ -12,7 +12,7 @@ from quantmatrix_pipeline.indicators.tile import Tile, where_zero
 
 
 def true_range(tile: Tile, out: Floats) -> None:
-    """TR = max(H, C[1]) - min(L, C[1]) (Wilder 1978); the first bar has no close before it, and nobody counts its TR."""
+    """Write TR = max(H, C[1]) - min(L, C[1]) (Wilder 1978); bar 0 has no close before it, and nobody counts its TR."""
     np.maximum(tile.high, tile.close_before, out=out)
     out -= np.minimum(tile.low, tile.close_before, out=tile.scratch("a"))
 

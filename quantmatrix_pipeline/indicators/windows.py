@@ -99,9 +99,10 @@ class RollingReduction:
         self._past = {size: _Past(size, lag, width) for size, lag in depth.items()}
 
     def advance(self, tile: Tile, x: Floats) -> Iterator[tuple[int, Floats]]:
-        """Take in the tile's bars x, shape (rows, width), and yield each size with its reductions, in order of the steps.
+        """Take in the tile's bars and yield each size with its reductions, in the order of the steps.
 
-        A yielded array is read only, and good until the next.
+        `x` and the reductions have the shape (rows, width). A yielded array is read only, and good until the next; the
+        iteration has to be finished, since only then is kept what the next tile needs.
         """
         scope = self._operation.__name__
         now = {size: past.begin(tile.row0, tile.rows, tile.work, scope) for size, past in self._past.items()}
