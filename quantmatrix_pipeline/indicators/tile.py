@@ -85,7 +85,7 @@ class Tile:
 
     @property
     def close(self) -> Floats:
-        """Shape (rows, width): the closes, contiguous; `high` and `low` likewise."""
+        """Shape (rows, width): the closes, contiguous."""
         return self._close[1:]
 
     @property
@@ -98,7 +98,7 @@ class Tile:
 
     @property
     def close_before(self) -> Floats:
-        """Shape (rows, width): each bar's previous close (bar 0: its own); `high_before`, `low_before` likewise."""
+        """Shape (rows, width): each bar's previous close (bar 0: its own)."""
         return self._close[:-1]
 
     @property
