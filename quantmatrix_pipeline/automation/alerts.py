@@ -20,9 +20,9 @@ from dagster import (
     SkipReason,
     sensor,
 )
-from dagster_shared.error import SerializableErrorInfo
 
-from quantmatrix_pipeline import clock, errors
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation.causes import cause
 from quantmatrix_pipeline.resources.notifier import Notifier
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -32,8 +32,6 @@ AT_ONCE = 50
 
 Records = Sequence[EventLogRecord]
 Told = SensorResult | SkipReason
-
-_OURS = tuple(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def build() -> list[SensorDefinition]:
@@ -89,11 +87,11 @@ def _failed_runs(context: SensorEvaluationContext, records: Records) -> list[str
     found = []
     for run_id in dict.fromkeys(record.run_id for record in records):
         run = context.instance.get_run_by_id(run_id)
-        cause = root_cause(context, run_id)
+        why = root_cause(context, run_id)
         # What a blocking check stopped is told by the check, with its counts.
-        if run is not None and "DagsterAssetCheckFailedError" not in cause:
+        if run is not None and "DagsterAssetCheckFailedError" not in why:
             found.append(
-                f"FAILED {run.job_name} for {_sessions(run)}: {cause}"
+                f"FAILED {run.job_name} for {_sessions(run)}: {why}"
                 f" (run {run_id[:8]}; press {run.job_name} again when it is mended)"
             )
     return found
@@ -123,16 +121,10 @@ def _sessions(run: DagsterRun) -> str:
 
 
 def root_cause(context: SensorEvaluationContext, run_id: str) -> str:
-    """Return the cause of a failed run on one line: our own error, which says what to do, else the innermost one."""
+    """Return the cause of a failed run on one line."""
     for event_type in (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE):
         for entry in context.instance.all_logs(run_id, of_type=event_type):
             data = entry.dagster_event.event_specific_data if entry.dagster_event else None
-            chain: list[SerializableErrorInfo] = []
-            error = getattr(data, "error", None)
-            while error is not None:
-                chain.append(error)
-                error = error.cause
-            if chain:
-                ours = [e for e in chain if (e.cls_name or "").split(".")[-1] in _OURS]
-                return " ".join((ours or chain)[-1].message.split())[:500]
-    return "no cause was recorded"
+            if error := getattr(data, "error", None):
+                return cause(error)
+    return cause(None)

@@ -19,7 +19,7 @@ from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, Wa
 from quantmatrix_pipeline.settings import load
 
 if TYPE_CHECKING:
-    from dagster import DagsterEvent, ExecuteInProcessResult
+    from dagster import ExecuteInProcessResult
 
     from quantmatrix_pipeline.resources.platform import Platform
 
@@ -39,6 +39,7 @@ class RunReport:
     step_seconds: dict[str, float] = field(default_factory=dict)
     failed_checks: list[str] = field(default_factory=list)
     error: str | None = None
+    exit_code: int = 0
     dagster_seconds: float = 0.0
 
 
@@ -82,7 +83,9 @@ def run(
     else:
         _print(report, console)
     if not report.succeeded:
-        raise QuantMatrixError(report.error or "the chain failed; run it with --debug to see where")
+        failure = QuantMatrixError(report.error or "the chain failed; run it with --debug to see where")
+        failure.exit_code = report.exit_code or failure.exit_code
+        raise failure
 
 
 def _sessions(
@@ -152,11 +155,14 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
 
 
 def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
+    from quantmatrix_pipeline.automation.causes import cause, exit_code
+
     for event in result.all_events:
         if event.is_step_success:
             report.step_seconds[str(event.step_key)] = round(event.step_success_data.duration_ms / 1000, 3)
         elif event.is_step_failure:
-            report.error = _cause(event)
+            report.error = f"step {event.step_key}: {cause(event.step_failure_data.error)}"
+            report.exit_code = exit_code(event.step_failure_data.error)
         elif event.event_type_value == "ASSET_MATERIALIZATION":
             metadata = event.materialization.metadata
             plain = {k: v.value for k, v in metadata.items() if isinstance(v.value, str | int | float | bool)}
@@ -167,14 +173,6 @@ def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
                 report.failed_checks.append(f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}")
     ours = sum(float(facts.get("seconds", 0)) for facts in report.facts.values())
     report.dagster_seconds = round(report.seconds - ours, 3)
-
-
-def _cause(event: DagsterEvent) -> str:
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    message = " ".join(error.message.split()) if error else "no cause was recorded"
-    return f"step {event.step_key}: {message.split(': ', 1)[-1]}"
 
 
 def _print(report: RunReport, console: Console) -> None:

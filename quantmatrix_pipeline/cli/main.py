@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from typing import Annotated
@@ -40,11 +39,9 @@ app.add_typer(export.app, name="export")
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
 ) -> None:
-    if debug:
-        os.environ["QM_DEBUG"] = "1"
-    level = "DEBUG" if debug else load().log_level.value
     # What libraries say at INFO is their business; a person at a terminal asked for ours.
-    logging.basicConfig(level=max(logging.getLevelName(level), logging.WARNING) if not debug else "DEBUG")
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING)
+    logging.getLogger("quantmatrix_pipeline").setLevel("DEBUG" if debug else load().log_level.value)
     if not debug:
         warnings.simplefilter("ignore")
 

@@ -81,7 +81,13 @@ def read_daily(
     if min_quality is not None:
         conditions.append(f"quality_score >= {min_quality!r}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return transaction.query(f"SELECT {', '.join(columns)} FROM price_data_1d{where} ORDER BY instrument_id, session")
+    return _in_order(transaction.query(f"SELECT {', '.join(columns)} FROM price_data_1d{where}"))
+
+
+def _in_order(bars: pa.Table) -> pa.Table:
+    """Sort by instrument and session: bars lie nearly so, which a merge sort here profits from, the server's not."""
+    keys = _keys(bars["instrument_id"].to_numpy(), bars["session"].to_numpy())
+    return bars if (keys[1:] > keys[:-1]).all() else bars.take(pa.array(np.argsort(keys, kind="stable")))
 
 
 def read_neighbourhood(
@@ -97,7 +103,8 @@ def read_neighbourhood(
     """
     pairs = ", ".join(f"({int(i)}, DATE '{day}')" for i, day in zip(instrument_ids, first, strict=True))
     columns = ", ".join(("instrument_id", "session", *CONTENT, "version"))
-    found = transaction.query(f"""
+    return _in_order(
+        transaction.query(f"""
         WITH wanted (id, first) AS (VALUES {pairs or "(0, DATE '9999-12-31')"})
         SELECT found.* FROM wanted CROSS JOIN LATERAL (
             SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session >= first
@@ -106,9 +113,7 @@ def read_neighbourhood(
              ORDER BY session DESC LIMIT {int(before)})
         ) AS found
     """)
-    # The rows come nearly in order, which a merge sort here profits from and the server's sort does not.
-    keys = _keys(found["instrument_id"].to_numpy(), found["session"].to_numpy())
-    return found if (keys[1:] > keys[:-1]).all() else found.take(pa.array(np.argsort(keys, kind="stable")))
+    )
 
 
 def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
