@@ -28,8 +28,8 @@ from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Works
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 
-TILE_WIDTH = 1024
-"""Instruments per tile: enough that the arithmetic of a call outweighs its overhead, few enough for the cache."""
+TILE_WIDTH = 1000
+"""Instruments per tile: enough that arithmetic outweighs the calls; no power of two, or rows share cache sets."""
 
 FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read what an earlier one left
     SimpleAverages,
