@@ -1,11 +1,12 @@
 """Assets of the coverage: the report of how fresh the tracked set is."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
-from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.coverage.report import coverage_as_of, save
 from quantmatrix_pipeline.resources.cache import COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
@@ -25,16 +26,13 @@ COLUMNS = column_schema(
 def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     """Return the coverage's assets over the given sessions."""
 
-    @asset(
-        deps=["indicator_history"],
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name="coverage",
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        freshness_policy=NIGHTLY,
-        metadata={"dagster/table_name": "coverage_snapshots", "dagster/column_schema": COLUMNS},
+    @session_asset(
+        partitions,
+        group="coverage",
+        table="coverage_snapshots",
+        columns=COLUMNS,
+        after=["indicator_history"],
+        freshness=NIGHTLY,
     )
     def coverage_report(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """How many instruments are fresh as of the session, which are not, and the job that mends it."""

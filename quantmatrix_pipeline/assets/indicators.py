@@ -1,11 +1,12 @@
 """Assets of the indicators: the latest snapshot per instrument, and the immutable history."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, TableSchema, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, TableSchema
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import OWNER, column_schema
-from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.assets.metadata import column_schema
+from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
@@ -23,23 +24,17 @@ def columns(*keys: tuple[str, str, str]) -> TableSchema:
 def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     """Return the indicators' assets over the given sessions."""
 
-    @asset(
-        deps=["daily_bars"],
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        freshness_policy=NIGHTLY,
-        metadata={
-            "dagster/table_name": "market_analysis_cache",
-            "dagster/column_schema": columns(
-                ("instrument_id", "integer", "the instrument"),
-                ("session", "date", "session of its newest bar"),
-                ("expiry_timestamp", "timestamptz", "the next close plus grace"),
-            ),
-        },
+    @session_asset(
+        partitions,
+        group=GROUP,
+        table="market_analysis_cache",
+        columns=columns(
+            ("instrument_id", "integer", "the instrument"),
+            ("session", "date", "session of its newest bar"),
+            ("expiry_timestamp", "timestamptz", "the next close plus grace"),
+        ),
+        after=["daily_bars"],
+        freshness=NIGHTLY,
     )
     def indicator_snapshots(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """The newest indicator row of every instrument as of the session, computed from stored bars alone."""
@@ -60,29 +55,21 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             }
         )
 
-    @asset(
-        deps=[indicator_snapshots],
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        freshness_policy=NIGHTLY,
-        metadata={
-            "dagster/table_name": "market_analysis_history",
-            "dagster/column_schema": columns(
-                ("instrument_id", "integer", "the instrument"),
-                ("session", "date", "the session computed"),
-                ("revision", "smallint", "1, or one more for each restatement"),
-                ("as_of", "timestamptz", "when it was recorded"),
-            ),
-        },
+    @session_asset(
+        partitions,
+        group=GROUP,
+        table="market_analysis_history",
+        columns=columns(
+            ("instrument_id", "integer", "the instrument"),
+            ("session", "date", "the session computed"),
+            ("revision", "smallint", "1, or one more for each restatement"),
+            ("as_of", "timestamptz", "when it was recorded"),
+        ),
+        after=["indicator_snapshots"],
+        freshness=NIGHTLY,
     )
     def indicator_history(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
-        """One row per instrument and session, never changed; a range of sessions is computed and written in one
-        pass.
-        """
+        """One row per instrument and session, never changed; a range is computed and written in one pass."""
         first, last = sessions_of(context)
         done = record_history(
             platform.warehouse, first, last, now=clock.now(), lock_wait_seconds=platform.settings.lock_wait_seconds

@@ -7,7 +7,6 @@ from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema, TextMetadataValue
 
-OWNER = "team:market-data"
 SHOWN_ROWS = 20
 
 

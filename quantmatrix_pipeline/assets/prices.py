@@ -1,11 +1,12 @@
 """Assets of the prices: daily bars of the tracked set."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
-from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.resources.platform import Platform
 
@@ -35,16 +36,13 @@ COLUMNS = column_schema(
 def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     """Return the prices' assets over the given sessions."""
 
-    @asset(
-        deps=["tracked_universe"],
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        freshness_policy=NIGHTLY,
-        metadata={"dagster/table_name": "price_data", "dagster/column_schema": COLUMNS},
+    @session_asset(
+        partitions,
+        group=GROUP,
+        table="price_data",
+        columns=COLUMNS,
+        after=["tracked_universe"],
+        freshness=NIGHTLY,
     )
     def daily_bars(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """Daily bars of the tracked set: exactly the missing sessions are fetched, proven sound and written once."""

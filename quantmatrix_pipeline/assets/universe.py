@@ -2,11 +2,12 @@
 
 import asyncio
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.assets.metadata import OWNER, column_schema, table
-from quantmatrix_pipeline.assets.partitions import ONE_RUN, sessions_of
+from quantmatrix_pipeline.assets.declare import session_asset
+from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.resources.cache import DAY, TRACKED_ALL, TRACKED_NEW, constituents_key
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.universe.constituents import INDEXES, refresh_indexes
@@ -38,15 +39,7 @@ TRACKED_COLUMNS = column_schema(
 def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     """Return the universe's assets over the given sessions."""
 
-    @asset(
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        metadata={"dagster/table_name": "index_constituents", "dagster/column_schema": CONSTITUENT_COLUMNS},
-    )
+    @session_asset(partitions, group=GROUP, table="index_constituents", columns=CONSTITUENT_COLUMNS)
     def index_constituents(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """Members of SP500, NASDAQ100, DOW30 and R2000 as spells; a leaver is marked with its date, never deleted."""
         _, session = sessions_of(context)
@@ -60,15 +53,8 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             }
         )
 
-    @asset(
-        deps=[index_constituents],
-        partitions_def=partitions,
-        backfill_policy=ONE_RUN,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"postgres"},
-        code_version="1",
-        metadata={"dagster/table_name": "symbol_universe", "dagster/column_schema": TRACKED_COLUMNS},
+    @session_asset(
+        partitions, group=GROUP, table="symbol_universe", columns=TRACKED_COLUMNS, after=["index_constituents"]
     )
     def tracked_universe(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """What the platform follows: index members, the watch list and the benchmark; all, and new since last night."""

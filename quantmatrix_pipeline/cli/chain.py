@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from quantmatrix_pipeline.cli.home import prepare
 from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, WarehouseUnavailable
+from quantmatrix_pipeline.resources.dagster_home import prepare
 from quantmatrix_pipeline.settings import load
 
 if TYPE_CHECKING:

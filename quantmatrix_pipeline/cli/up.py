@@ -15,8 +15,8 @@ import psutil
 import typer
 from rich.console import Console
 
-from quantmatrix_pipeline.cli.home import prepare
 from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.resources.dagster_home import prepare
 from quantmatrix_pipeline.settings import Settings, load
 
 GRACE_SECONDS = 15.0

@@ -20,6 +20,7 @@ from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer, Kind
+from quantmatrix_pipeline.warehouse import actions, fetches
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
@@ -66,7 +67,7 @@ def store_answer(
     sources = tables.sources(warehouse)
     with warehouse.arrow() as transaction:
         transaction.lock("bars_1d")
-        learned = tables.write_actions(transaction, _actions(answer, instruments, now))
+        learned = actions.write_actions(transaction, _actions(answer, instruments, now))
         rows = _beside_stored(transaction, instrument_id, bars, source, learned)
         verdict = _judge(transaction, rows, calendar, instruments, sources)
         refused = rows.fetched & verdict.rejected
@@ -79,9 +80,9 @@ def store_answer(
         log = _refusals(answer, rows, verdict, np.flatnonzero(refused), instruments, now) + _unreadable(
             answer, instruments, now
         )
-        tables.write_log(transaction, log)
+        fetches.write_log(transaction, log)
         mark_due(transaction, _changed_since(rows, (rows.fetched & ~refused) | changed, learned))
-        tables.move_cursors(transaction, answer.vendor, _asked(answer, instruments, requests, rows), now)
+        fetches.move_cursors(transaction, answer.vendor, _asked(answer, instruments, requests, rows), now)
 
     report.fetched += len(bars) + len(answer.unreadable)
     report.inserted += counts.inserted
@@ -181,7 +182,7 @@ def _judge(
     instruments: Mapping[str, Tracked],
     sources: Sources,
 ) -> rules.Verdict:
-    splits = split_table(tables.read_splits(transaction))
+    splits = split_table(actions.read_splits(transaction))
     heads = _heads(rows.instrument_id)  # the rows are sorted: one run per instrument
     indices = {t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX}
     return rules.validate(
@@ -332,4 +333,4 @@ def _asked(
 def note_silence(warehouse: Warehouse, vendor: str, asked: Sequence[tuple[int, BarRequest]], now: datetime) -> None:
     """Note that a source was asked for these and had nothing, so that what lies before a listing is not asked again."""
     with warehouse.arrow() as transaction:
-        tables.move_cursors(transaction, vendor, [(i, r.first, None) for i, r in asked], now)
+        fetches.move_cursors(transaction, vendor, [(i, r.first, None) for i, r in asked], now)

@@ -12,6 +12,7 @@ from quantmatrix_pipeline.bars.batch import Bools, Dates
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.providers.contract import BarRequest, Listing
 from quantmatrix_pipeline.warehouse import bars as bar_tables
+from quantmatrix_pipeline.warehouse import fetches
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
@@ -41,7 +42,7 @@ def plan_daily(
         instruments,
         have_instrument,
         have_session,
-        empty={**bar_tables.cursors(warehouse, vendor), **_not_held(instruments, held)},
+        empty={**fetches.cursors(warehouse, vendor), **_not_held(instruments, held)},
     )
     return [
         BarRequest(instrument.symbol, window[row])

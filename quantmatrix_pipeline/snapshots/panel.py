@@ -8,6 +8,7 @@ from datetime import date
 from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
 from quantmatrix_pipeline.bars.stored import split_table, stored_units
 from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -27,7 +28,7 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
             min_quality=USABLE_QUALITY,
             columns=("instrument_id", "session", *tables.PRICES, "source_id"),
         )
-        splits = split_table(tables.read_splits(transaction))
+        splits = split_table(actions.read_splits(transaction))
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy().astype("datetime64[D]")
     columns = {name: bars[name].to_numpy() for name in tables.PRICES}

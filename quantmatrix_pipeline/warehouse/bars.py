@@ -1,4 +1,4 @@
-"""Daily bars and what belongs to them: `price_data`, its revisions, `corporate_actions`, `validation_log`, cursors.
+"""Daily bars, today's best version and every one before it: `price_data`, `price_data_revisions`, `bar_sources`.
 
 A write compares with what is stored in columns, on the client: reading bars back is several times faster than a join
 with a staging table, and the writers' lock guarantees that nobody else changes them meanwhile.
@@ -6,7 +6,7 @@ with a staging table, and the writers' lock guarantees that nobody else changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -224,158 +224,6 @@ def stored_sessions(
             columns=("instrument_id", "session"),
         )
     return table["instrument_id"].to_numpy(), table["session"].to_numpy().astype("datetime64[D]")
-
-
-# --- corporate actions ------------------------------------------------------------------------------------------------
-
-
-def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, object]]) -> dict[int, date]:
-    """Append corporate actions that are not known yet; return instrument_id -> earliest ex-date of its new splits.
-
-    Each mapping has instrument_id, kind, ex_date, numerator, denominator, amount, currency, vendor, as_of.
-    """
-    rows = list(actions)
-    if not rows:
-        return {}
-    schema = pa.schema(
-        [
-            ("instrument_id", pa.int32()),
-            ("kind", pa.string()),
-            ("ex_date", pa.date32()),
-            ("numerator", pa.int64()),
-            ("denominator", pa.int64()),
-            ("amount", pa.string()),  # as text, so that a decimal amount stays what it was
-            ("currency", pa.string()),
-            ("vendor", pa.string()),
-            ("as_of", pa.timestamp("us", "UTC")),
-        ]
-    )
-    transaction.stage("new_actions", pa.Table.from_pylist(rows, schema=schema))
-    names = ", ".join(schema.names)
-    learned = transaction.query(f"""
-        WITH added AS (
-            INSERT INTO corporate_actions ({names})
-            SELECT {names.replace("amount", "CAST(amount AS numeric)")} FROM new_actions n
-            WHERE NOT EXISTS (
-                SELECT FROM corporate_actions a
-                WHERE (a.instrument_id, a.kind, a.ex_date, a.vendor) = (n.instrument_id, n.kind, n.ex_date, n.vendor)
-                  AND (a.numerator, a.denominator, a.amount, a.currency)
-                      IS NOT DISTINCT FROM (n.numerator, n.denominator, CAST(n.amount AS numeric), n.currency)
-                  -- A split that was replaced meanwhile is news again when the vendor returns to it.
-                  AND (a.kind <> 'split' OR a.action_id = (
-                      SELECT max(b.action_id) FROM corporate_actions b
-                      WHERE (b.instrument_id, b.kind, b.ex_date, b.vendor)
-                          = (a.instrument_id, a.kind, a.ex_date, a.vendor)))
-            )
-            ORDER BY instrument_id, ex_date, kind ON CONFLICT DO NOTHING
-            RETURNING instrument_id, kind, ex_date
-        )
-        SELECT instrument_id, min(ex_date) AS ex_date FROM added WHERE kind = 'split' GROUP BY instrument_id
-    """)
-    transaction.execute("DROP TABLE new_actions")
-    return dict(zip(learned["instrument_id"].to_pylist(), learned["ex_date"].to_pylist(), strict=True))
-
-
-def read_splits(transaction: ArrowTransaction) -> pa.Table:
-    """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date."""
-    return transaction.query(
-        "SELECT instrument_id, ex_date, CAST(numerator AS bigint) AS numerator,"
-        " CAST(denominator AS bigint) AS denominator FROM splits_in_force ORDER BY instrument_id, ex_date"
-    )
-
-
-# --- refused rows and cursors -----------------------------------------------------------------------------------------
-
-
-def write_log(transaction: ArrowTransaction, rows: Sequence[Mapping[str, object]]) -> None:
-    """Log refused rows; the same row refused for the same reasons stands there once.
-
-    Each mapping has vendor, symbol, instrument_id, interval, session, reason_codes (list), detail, payload (JSON text),
-    logged_at.
-    """
-    if not rows:
-        return
-    schema = pa.schema(
-        [
-            ("vendor", pa.string()),
-            ("symbol", pa.string()),
-            ("instrument_id", pa.int32()),
-            ("interval", pa.string()),
-            ("session", pa.date32()),
-            ("reason_codes", pa.string()),
-            ("detail", pa.string()),
-            ("payload", pa.string()),
-            ("logged_at", pa.timestamp("us", "UTC")),
-        ]
-    )
-    flat = [{**row, "reason_codes": ",".join(row["reason_codes"])} for row in rows]  # type: ignore[arg-type]
-    transaction.stage("refused", pa.Table.from_pylist(flat, schema=schema))
-    transaction.execute("""
-        INSERT INTO validation_log (vendor, symbol, instrument_id, interval, session, reason_codes, detail, payload,
-                                    fingerprint, logged_at)
-        SELECT vendor, symbol, instrument_id, interval, session, string_to_array(reason_codes, ','), detail,
-               CAST(payload AS jsonb),
-               sha256(convert_to(
-                   concat_ws('|', vendor, symbol, interval, session, reason_codes, detail, payload), 'UTF8')),
-               logged_at
-        FROM refused
-        ORDER BY symbol, session, detail
-        ON CONFLICT (fingerprint) DO NOTHING
-    """)
-    transaction.execute("DROP TABLE refused")
-
-
-def move_cursors(
-    transaction: ArrowTransaction, vendor: str, asked: Sequence[tuple[int, date, date | None]], now: datetime
-) -> None:
-    """Note where instruments' lives begin: (instrument_id, asked from, first bar that came or None where none did).
-
-    An empty answer proves nothing about an instrument of which this vendor never had a bar: it is asked again.
-    """
-    if not asked:
-        return
-    table = pa.table(
-        {
-            "instrument_id": pa.array([a[0] for a in asked], pa.int32()),
-            "asked_from": pa.array([a[1] for a in asked], pa.date32()),
-            "first_bar": pa.array([a[2] for a in asked], pa.date32()),
-        }
-    )
-    transaction.stage("asked", table)
-    # The sessions between the old asked_from and the new one were asked for, as they are missing; so the proven stretch
-    # grows. A bar that lies before the known first one begins another stretch.
-    transaction.execute(
-        """
-        INSERT INTO ingestion_cursor AS c (instrument_id, interval, vendor, asked_from, first_bar, updated_at)
-        SELECT instrument_id, '1d', $1, asked_from, first_bar, $2 FROM asked WHERE first_bar IS NOT NULL
-        ON CONFLICT (instrument_id, interval, vendor) DO UPDATE SET
-            asked_from = CASE WHEN excluded.first_bar < c.first_bar THEN excluded.asked_from
-                              ELSE least(c.asked_from, excluded.asked_from) END,
-            first_bar = least(c.first_bar, excluded.first_bar),
-            updated_at = excluded.updated_at
-        WHERE excluded.first_bar < c.first_bar OR excluded.asked_from < c.asked_from
-        """,
-        [vendor, now],
-    )
-    transaction.execute(
-        """
-        UPDATE ingestion_cursor c SET asked_from = a.asked_from, updated_at = $2
-        FROM asked a
-        WHERE a.first_bar IS NULL AND a.asked_from < c.asked_from
-          AND c.instrument_id = a.instrument_id AND c.interval = '1d' AND c.vendor = $1
-        """,
-        [vendor, now],
-    )
-    transaction.execute("DROP TABLE asked")
-
-
-def cursors(warehouse: Warehouse, vendor: str) -> dict[int, tuple[date, date]]:
-    """Return instrument_id -> (asked from, first bar) as far as a vendor knows its daily bars."""
-    rows = warehouse.rows(
-        "SELECT instrument_id, asked_from, first_bar FROM ingestion_cursor WHERE vendor = :vendor AND interval = '1d'",
-        vendor=vendor,
-    )
-    return {row.instrument_id: (row.asked_from, row.first_bar) for row in rows}
 
 
 def first_sessions(warehouse: Warehouse, instrument_ids: Sequence[int]) -> dict[int, date]:

@@ -19,7 +19,7 @@ from quantmatrix_pipeline.providers.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.universe.tracking import update_tracked
-from quantmatrix_pipeline.warehouse import bars, instruments, universe
+from quantmatrix_pipeline.warehouse import actions, bars, instruments, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
@@ -96,7 +96,7 @@ def _store_adjusted(warehouse: Warehouse) -> None:
     }  # fmt: skip
     with warehouse.arrow() as transaction:
         bars.write_daily(transaction, table, NOW)
-        bars.write_actions(transaction, [split])
+        actions.write_actions(transaction, [split])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.record import record_history
-from quantmatrix_pipeline.warehouse import bars as tables
+from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, sessions, walk
 
@@ -89,8 +89,8 @@ def test_a_split_that_the_vendor_takes_back_and_gives_again_is_in_force_as_given
         action = {"instrument_id": instrument_id, "kind": "split", "ex_date": DAYS[5], "numerator": ratio}
         action |= {"denominator": 1, "vendor": "test", "as_of": CALENDAR.close(DAYS[day])}
         with warehouse.arrow() as transaction:
-            learned.append(bool(tables.write_actions(transaction, [action])))
-            in_force = tables.read_splits(transaction)["numerator"].to_pylist()
+            learned.append(bool(actions.write_actions(transaction, [action])))
+            in_force = actions.read_splits(transaction)["numerator"].to_pylist()
         assert in_force == [ratio]
     assert learned == [True, True, True, False]
 

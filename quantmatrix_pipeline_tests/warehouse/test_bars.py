@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quantmatrix_pipeline.warehouse import actions, fetches, instruments
 from quantmatrix_pipeline.warehouse import bars as tables
-from quantmatrix_pipeline.warehouse import instruments
 from quantmatrix_pipeline.warehouse.bars import WriteCounts
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -216,10 +216,10 @@ def test_actions_are_appended_once_and_new_splits_are_named_by_their_earliest_ex
     }  # fmt: skip
     first = [split(a, DAYS[2], 2, T0), split(a, DAYS[1], 3, T0), dividend]
     with warehouse.arrow() as transaction:
-        assert tables.write_actions(transaction, first) == {a: DAYS[1]}
+        assert actions.write_actions(transaction, first) == {a: DAYS[1]}
     with warehouse.arrow() as transaction:
-        assert tables.write_actions(transaction, [*first, split(b, DAYS[3], 4, T0)]) == {b: DAYS[3]}
-        assert tables.write_actions(transaction, []) == {}
+        assert actions.write_actions(transaction, [*first, split(b, DAYS[3], 4, T0)]) == {b: DAYS[3]}
+        assert actions.write_actions(transaction, []) == {}
     assert warehouse.scalar("SELECT count(*) FROM corporate_actions") == 4
     assert str(warehouse.scalar("SELECT amount FROM corporate_actions WHERE kind = 'cash_dividend'")) == "0.22"
 
@@ -227,9 +227,9 @@ def test_actions_are_appended_once_and_new_splits_are_named_by_their_earliest_ex
 def test_of_two_ratios_for_one_day_the_one_learned_last_is_in_force_and_both_stay(warehouse: Warehouse) -> None:
     a = instruments.ensure(warehouse, ["AAA"])["AAA"]
     with warehouse.arrow() as transaction:
-        tables.write_actions(transaction, [split(a, DAYS[1], 2, T0)])
-        tables.write_actions(transaction, [split(a, DAYS[1], 3, T0 + timedelta(days=1), "yfinance")])
-        assert tables.read_splits(transaction).to_pylist() == [
+        actions.write_actions(transaction, [split(a, DAYS[1], 2, T0)])
+        actions.write_actions(transaction, [split(a, DAYS[1], 3, T0 + timedelta(days=1), "yfinance")])
+        assert actions.read_splits(transaction).to_pylist() == [
             {"instrument_id": a, "ex_date": DAYS[1], "numerator": 3, "denominator": 1}
         ]
     assert warehouse.scalar("SELECT count(*) FROM corporate_actions") == 2
@@ -255,9 +255,9 @@ def test_the_same_refusal_is_logged_once_and_any_other_beside_it(warehouse: Ware
         refusal(symbol=None, session=None),
     ]
     with warehouse.arrow() as transaction:
-        tables.write_log(transaction, [refusal()])
-        tables.write_log(transaction, [refusal(logged_at=T0 + timedelta(days=1)), *others])
-        tables.write_log(transaction, [])
+        fetches.write_log(transaction, [refusal()])
+        fetches.write_log(transaction, [refusal(logged_at=T0 + timedelta(days=1)), *others])
+        fetches.write_log(transaction, [])
     assert warehouse.scalar("SELECT count(*) FROM validation_log") == 1 + len(others)
     first = warehouse.rows("SELECT * FROM validation_log ORDER BY log_id LIMIT 1")[0]
     assert first.reason_codes == ["not_positive", "high_below_low"]
@@ -271,15 +271,15 @@ def test_a_cursor_keeps_the_stretch_before_the_first_bar_that_a_vendor_is_known_
 
     def move(asked_from: date, first_bar: date | None) -> dict[int, tuple[date, date]]:
         with warehouse.arrow() as transaction:
-            tables.move_cursors(transaction, "files", [(a, asked_from, first_bar)], T0)
-        return tables.cursors(warehouse, "files")
+            fetches.move_cursors(transaction, "files", [(a, asked_from, first_bar)], T0)
+        return fetches.cursors(warehouse, "files")
 
     assert move(DAYS[1], None) == {}, "an empty answer proves nothing about what never had a bar"
     assert move(DAYS[2], DAYS[3]) == {a: (DAYS[2], DAYS[3])}
     assert move(DAYS[4], DAYS[4]) == {a: (DAYS[2], DAYS[3])}, "a later fetch says nothing about the beginning"
     assert move(DAYS[1], None) == {a: (DAYS[1], DAYS[3])}, "asked deeper, in vain: the empty stretch grows"
     assert move(DAYS[0], DAYS[0]) == {a: (DAYS[0], DAYS[0])}, "an older bar came: its life begins there"
-    assert tables.cursors(warehouse, "yfinance") == {}
+    assert fetches.cursors(warehouse, "yfinance") == {}
 
 
 def test_the_edges_of_a_life_are_found_up_to_a_session(warehouse: Warehouse, source: int) -> None:

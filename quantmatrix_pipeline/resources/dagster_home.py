@@ -1,4 +1,4 @@
-"""Prepare what a command that talks to Dagster needs: the database, its migrations, Dagster's home."""
+"""Prepare what a process that talks to Dagster needs: the database, its migrations, the home of Dagster itself."""
 
 from __future__ import annotations
 
