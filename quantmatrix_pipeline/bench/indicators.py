@@ -49,8 +49,8 @@ def run(repeats: int = 5) -> list[Row]:
         panel = synthetic_bars(instruments, bars, shortest_life=bars, hole_share=0.0).panel()
         symbols = [_vectors(panel, instrument) for instrument in range(panel.width)]
         tasks: dict[str, Callable[[], object]] = {
-            "engine": lambda panel=panel: _drain(panel, 1),  # type: ignore[misc]
-            "engine, 2 threads": lambda panel=panel: _drain(panel, 2),  # type: ignore[misc]
+            "engine, 1 thread": lambda panel=panel: _drain(panel, 1),  # type: ignore[misc]
+            "engine": lambda panel=panel: _drain(panel, None),  # type: ignore[misc]
             "TA-Lib loop": lambda symbols=symbols: _talib_loop(talib, symbols),  # type: ignore[misc]
             "bare write": lambda panel=panel: _bare_write(panel),  # type: ignore[misc]
         }
@@ -74,7 +74,7 @@ def _talib() -> ModuleType:
         ) from error
 
 
-def _drain(panel: Panel, threads: int) -> None:
+def _drain(panel: Panel, threads: int | None) -> None:
     for _ in blocks(panel, threads=threads):
         pass
 

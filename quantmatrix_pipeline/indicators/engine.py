@@ -1,13 +1,13 @@
 """From a panel to every indicator of the catalogue, in one pass over its bars.
 
-The panel is worked through in tiles, row block by row block; the recursive families carry their state from tile to
-tile. The output of a row block is one reused buffer, laid out bars x columns x instruments, so that one row is
-written out as one block. A value depends on its own instrument's bars up to its own row and on nothing else, to the
-bit.
+The panel is worked through in strips of instruments, a strip in tiles of bar rows; the recursive families carry their
+state from tile to tile. The output of a tile is a reused buffer, laid out bars x columns x instruments. A value depends
+on its own instrument's bars up to its own row and on nothing else, to the bit.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +30,9 @@ from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 
 TILE_WIDTH = 1000
 """Instruments per tile: enough that arithmetic outweighs the calls; no power of two, or rows share cache sets."""
+
+THREADS = min(2, os.cpu_count() or 1)
+"""More than two wait for the interpreter rather than for memory."""
 
 FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read what an earlier one left
     SimpleAverages,
@@ -60,19 +63,22 @@ _SECOND_SLOTS = _slots([family.second_averages for family in FAMILIES])
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The indicators of some bar rows of a whole panel.
+    """The indicators of some bar rows of some neighbouring instruments of a panel.
 
     Attributes
     ----------
     row0, row1
         The bar rows, `row0` inclusive, `row1` exclusive.
+    instruments
+        The instruments, as a slice of the panel's.
     values
-        Shape (row1 - row0, columns, n): a view of a buffer that the next block overwrites; copy what you keep. Rows
-        at or beyond an instrument's `length` are NaN.
+        Shape (row1 - row0, columns, instruments): a view of a buffer that a later block overwrites; copy what you
+        keep. Rows at or beyond an instrument's `length` are NaN.
     """
 
     row0: int
     row1: int
+    instruments: slice
     values: Floats
 
 
@@ -87,16 +93,14 @@ class _Strip:
         self._families = [family(width) for family in FAMILIES]
         self._averages = Recursions([own for family in FAMILIES for own in family.averages], width)
         self._second = Recursions([own for family in FAMILIES for own in family.second_averages], width)
+        self.width = width
         self.shortest, self.longest = int(length.min()), int(length.max())
 
     def advance(self, row0: int, row1: int, first_row: int, out: Floats, work: Workspace) -> None:
         """Go on through the rows row0..row1 and write `out`, of shape (row1 - row0, columns, width).
 
-        What nobody will see before `first_row` is left out.
+        `row0` lies within the longest life. What nobody will see before `first_row` is left out.
         """
-        if row0 >= self.longest:
-            out.fill(np.nan)
-            return
         tile = Tile(self._panel, row0, row1, self._columns, out, work)
         sums = work.floats("sums", tile.rows, self._averages.count, tile.width)
         second_sums = work.floats("second sums", tile.rows, self._second.count, tile.width)
@@ -128,8 +132,10 @@ class _Strip:
                 np.copyto(out[:, index], np.nan, where=ended)
 
 
-def blocks(panel: Panel, *, first_row: int | None = None, threads: int = 1) -> Iterator[Block]:
-    """Compute every column of the catalogue, block by block of bar rows in ascending order.
+def blocks(panel: Panel, *, first_row: int | None = None, threads: int | None = None) -> Iterator[Block]:
+    """Compute every column of the catalogue, strip by strip of instruments, block by block of bar rows.
+
+    A strip goes through all its bars before the next begins, so that its state and its output stay in the cache.
 
     Parameters
     ----------
@@ -137,46 +143,63 @@ def blocks(panel: Panel, *, first_row: int | None = None, threads: int = 1) -> I
         The first bar row to hand out. Recursions begin at bar 0 all the same, so the bits are those of the whole
         history.
     threads
-        How many threads share the instruments; the bits do not depend on it.
+        How many strips are computed at once, by default `THREADS`; the bits do not depend on it.
 
     Yields
     ------
     Block
-        Up to `TILE_ROWS` rows; its values are overwritten when the next is asked for.
+        Up to `TILE_ROWS` rows of up to `TILE_WIDTH` instruments, a strip's in ascending order and none beyond its
+        longest life; its values are overwritten when the next but `threads` is asked for.
     """
     begin = first_row or 0
-    buffer = np.empty((TILE_ROWS, len(COLUMNS), panel.width))
-    columns = [slice(first, min(first + TILE_WIDTH, panel.width)) for first in range(0, panel.width, TILE_WIDTH)]
-    strips = [(_Strip(panel, own), own) for own in columns]
-    shares = [(strips[k::threads], Workspace()) for k in range(threads)]
+    together = THREADS if threads is None else threads
+    every = [slice(first, min(first + TILE_WIDTH, panel.width)) for first in range(0, panel.width, TILE_WIDTH)]
+    outputs = [_Output() for _ in every[:together]]
 
-    def work_on(share: tuple[list[tuple[_Strip, slice]], Workspace], row0: int, row1: int) -> None:
+    def advance(strip: _Strip, output: _Output, row0: int, row1: int) -> Floats:
+        out = output.of(row1 - row0, strip.width)
         with np.errstate(all="ignore"):  # the NaN tail, and divisions whose result is replaced
-            for strip, own in share[0]:
-                strip.advance(row0, row1, begin, buffer[: row1 - row0, :, own], share[1])
+            strip.advance(row0, row1, begin, out, output.work)
+        return out
 
-    with ThreadPoolExecutor(threads) as pool:
-        for row0 in range(0, panel.bars, TILE_ROWS):
-            row1 = min(row0 + TILE_ROWS, panel.bars)
-            if threads == 1:
-                work_on(shares[0], row0, row1)
-            else:
-                for done in [pool.submit(work_on, share, row0, row1) for share in shares]:
-                    done.result()
-            if row1 > begin:
-                shown = max(row0, begin)
-                yield Block(shown, row1, buffer[shown - row0 : row1 - row0])
+    with ThreadPoolExecutor(together) as pool:
+        for first in range(0, len(every), together):
+            group = [(own, _Strip(panel, own), output) for own, output in zip(every[first:], outputs, strict=False)]
+            for row0 in range(0, max(strip.longest for _, strip, _ in group), TILE_ROWS):
+                row1 = min(row0 + TILE_ROWS, panel.bars)
+                alive = [member for member in group if row0 < member[1].longest]
+                if len(alive) == 1:
+                    computed = [advance(alive[0][1], alive[0][2], row0, row1)]
+                else:
+                    tasks = [pool.submit(advance, strip, output, row0, row1) for _, strip, output in alive]
+                    computed = [task.result() for task in tasks]
+                if row1 > begin:
+                    shown = max(row0, begin)
+                    for (own, _, _), out in zip(alive, computed, strict=True):
+                        yield Block(shown, row1, own, out[shown - row0 :])
+
+
+class _Output:
+    """What one thread writes to, strip after strip: touching fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self.work = Workspace()
+        self._flat = np.empty(TILE_ROWS * len(COLUMNS) * TILE_WIDTH)
+
+    def of(self, rows: int, width: int) -> Floats:
+        """Return a contiguous array of shape (rows, columns, width), over the last one."""
+        return self._flat[: rows * len(COLUMNS) * width].reshape(rows, len(COLUMNS), width)
 
 
 def compute(panel: Panel) -> Floats:
     """Return shape (bars, columns, n): the whole history at once, for panels whose output fits in memory."""
-    values = np.empty((panel.bars, len(COLUMNS), panel.width))
+    values = np.full((panel.bars, len(COLUMNS), panel.width), np.nan)
     for block in blocks(panel):
-        values[block.row0 : block.row1] = block.values
+        values[block.row0 : block.row1, :, block.instruments] = block.values
     return values
 
 
-def last_rows(panel: Panel, *, threads: int = 1) -> Floats:
+def last_rows(panel: Panel, *, threads: int | None = None) -> Floats:
     """Return shape (columns, n): each instrument's row of its last bar, with the bits that `blocks` has there.
 
     Instruments of like length share a strip, so that only the recursions need to see more than the last bars.
@@ -191,8 +214,9 @@ def last_rows(panel: Panel, *, threads: int = 1) -> Floats:
             for columns in share:
                 values[:, columns] = _last_rows_of(panel, columns, work)
 
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work_on, strips[k::threads]) for k in range(threads)]:
+    together = THREADS if threads is None else threads
+    with ThreadPoolExecutor(together) as pool:
+        for done in [pool.submit(work_on, strips[k::together]) for k in range(together)]:
             done.result()
     return values
 

@@ -48,9 +48,10 @@ def range_rows(panel: Panel, first: date) -> Iterator[pa.Table]:
     if not len(bars):
         return
     for block in engine.blocks(panel, first_row=int(bars[0])):
-        row, instrument = np.nonzero(due[block.row0 : block.row1])
+        row, instrument = np.nonzero(due[block.row0 : block.row1, block.instruments])
         if len(row):
-            yield _table(panel, (row + block.row0, instrument), block.values[row, :, instrument].T)
+            at = (row + block.row0, instrument + block.instruments.start)
+            yield _table(panel, at, block.values[row, :, instrument].T)
 
 
 def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats) -> pa.Table:

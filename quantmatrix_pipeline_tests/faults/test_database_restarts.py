@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -34,7 +35,8 @@ def own_server(run_folder: Path) -> Iterator[EmbeddedServer]:
 def crash(server: EmbeddedServer) -> None:
     processes = server.processes()
     for process in processes:
-        os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # a worker may have ended between the look and the kill
+            os.kill(process.pid, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=10)
 
 

@@ -55,8 +55,12 @@ def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> No
     panel = real_panel(40)
     whole = compute(panel)
     monkeypatch.setattr(engine, "TILE_WIDTH", 16)
+    seen = np.zeros((panel.bars, panel.width), int)
     for block in blocks(panel, threads=2):
-        assert same_bits(block.values, whole[block.row0 : block.row1])
+        assert same_bits(block.values, whole[block.row0 : block.row1, :, block.instruments])
+        seen[block.row0 : block.row1, block.instruments] += 1
+    lived = np.arange(panel.bars)[:, None] < panel.length
+    assert (seen[lived] == 1).all(), "every bar is handed out, and once"
 
 
 @pytest.mark.parametrize("first_row", [0, 1, 100, 659, 1200])
