@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -60,16 +61,20 @@ def started(victim: EmbeddedServer) -> EmbeddedServer:
 
 
 def postmasters(server: EmbeddedServer) -> list[psutil.Process]:
-    everyone = server.processes()
-    pids = {process.pid for process in everyone}
-    return [process for process in everyone if process.ppid() not in pids]
+    parents: dict[psutil.Process, int] = {}
+    for process in server.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker may end while it is looked at
+            parents[process] = process.ppid()
+    pids = {process.pid for process in parents}
+    return [process for process, parent in parents.items() if parent not in pids]
 
 
 def kill_all(server: EmbeddedServer) -> None:
     victims = server.processes()
     assert victims
     for victim in victims:
-        os.kill(victim.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim.pid, signal.SIGKILL)
     psutil.wait_procs(victims, timeout=10)
 
 
