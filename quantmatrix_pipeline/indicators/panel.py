@@ -92,7 +92,8 @@ class Panel:
             not finite; names the first such row.
         """
         columns = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
-        columns["unit"] = np.ones(len(session)) if unit is None else unit
+        if unit is not None:
+            columns["unit"] = unit
         for name, column in {"session": session, **columns}.items():
             if column.shape != (len(instrument_id),):
                 raise QuantMatrixError(
@@ -101,20 +102,21 @@ class Panel:
                 )
         session = session.astype("datetime64[D]", copy=False)
         starts, length = _lives(instrument_id, session)
-        for name in (*PRICES, "unit"):
+        for name in [name for name in columns if name != "volume"]:
             _refuse_non_finite(name, columns[name], instrument_id, session)
         bars = int(length.max(initial=0))
         edges = np.append(starts, len(session))
+        aligned = _left_align(session, edges, bars, np.datetime64("NaT", "D"))
         return cls(
             instrument_ids=instrument_id[starts].astype(np.int32),
             length=length,
-            session=_left_align(session, edges, bars, np.datetime64("NaT", "D")),
+            session=aligned,
             open=_left_align(columns["open"], edges, bars, np.nan),
             high=_left_align(columns["high"], edges, bars, np.nan),
             low=_left_align(columns["low"], edges, bars, np.nan),
             close=_left_align(columns["close"], edges, bars, np.nan),
             volume=_left_align(columns["volume"], edges, bars, np.nan),
-            unit=_left_align(columns["unit"], edges, bars, np.nan),
+            unit=_ones_where(aligned) if unit is None else _left_align(unit, edges, bars, np.nan),
         )
 
     def cut(self, bars: int) -> Panel:
@@ -161,6 +163,12 @@ def _refuse_non_finite(name: str, column: Floats, instrument_id: npt.NDArray[np.
             f"panel: row {row} (instrument {instrument_id[row]}, session {session[row]}) has {name} = {column[row]}; "
             "only validated bars make a panel, drop the others first"
         )
+
+
+def _ones_where(session: Dates) -> Floats:
+    unit = np.ones(session.shape)
+    unit[np.isnat(session)] = np.nan
+    return unit
 
 
 def _left_align(

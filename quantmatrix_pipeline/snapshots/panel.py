@@ -30,7 +30,7 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
         )
         splits = split_table(actions.read_splits(transaction))
     instrument = bars["instrument_id"].to_numpy()
-    session = bars["session"].to_numpy().astype("datetime64[D]")
+    session = bars["session"].to_numpy().astype("datetime64[D]", copy=False)
     columns = {name: bars[name].to_numpy() for name in tables.PRICES}
     if not len(splits.keys):  # every unit is exactly 1: nothing to work out, nothing to multiply
         return Panel.from_rows(instrument, session, **columns)

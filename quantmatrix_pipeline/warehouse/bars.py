@@ -118,7 +118,10 @@ def read_neighbourhood(
 
 def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
     """One sortable number per (instrument, session); a session's day number is far below 2**31."""
-    return (instrument.astype(np.int64) << 32) + session.astype("datetime64[D]").astype(np.int64)
+    keys = instrument.astype(np.int64)
+    keys <<= 32
+    keys += session.astype("datetime64[D]", copy=False).view(np.int64)
+    return keys
 
 
 def write_daily(
