@@ -90,16 +90,22 @@ class Warehouse:
     ----------
     url
         A `postgresql://` URL. Which rights it carries decides what can be done: the read API opens one as `qm_reader`.
+    read_only
+        Whether every transaction is read only, whatever the URL's rights are.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = url
+        self._read_only = read_only
         self._arrow_url = _with_driver(url, "")
         self.engine = sa.create_engine(
             _with_driver(url, "+psycopg"),
             pool_pre_ping=True,
             pool_size=5,
-            connect_args={"options": _SESSION_OPTIONS, "connect_timeout": 10},
+            connect_args={
+                "options": _SESSION_OPTIONS + (" -c default_transaction_read_only=on" if read_only else ""),
+                "connect_timeout": 10,
+            },
         )
         self._reads = ArrowPool(self._arrow_url, self._unavailable)
 
@@ -150,6 +156,8 @@ class Warehouse:
         try:
             transaction = ArrowTransaction(connection)
             transaction.execute("SET timezone = 'UTC'")
+            if self._read_only:
+                transaction.execute("SET TRANSACTION READ ONLY")
             transaction.execute("SET lock_timeout = '900s'")
             transaction.execute("SET idle_in_transaction_session_timeout = '300s'")
             yield transaction

@@ -74,5 +74,5 @@ def open_writer(settings: Settings) -> Warehouse:
 
 
 def open_reader(settings: Settings, *, start: bool = True) -> Warehouse:
-    """Return the warehouse with the rights of those who only read."""
-    return Warehouse(locate(settings, start=start).reader)
+    """Return the warehouse for those who only read, whatever the rights of the user that QM_DATABASE_URL names."""
+    return Warehouse(locate(settings, start=start).reader, read_only=True)
