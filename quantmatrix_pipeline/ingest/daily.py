@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -32,7 +32,6 @@ def ingest_daily(
     grace: timedelta = timedelta(minutes=30),
     concurrency: int = 8,
     lock_wait_seconds: float = 600,
-    progress: Callable[[IngestReport], None] = lambda report: None,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
 
@@ -71,9 +70,7 @@ def ingest_daily(
         report.asked_sessions = sum(len(request.sessions) for request in requests)
         if requests:
             instruments = {t.symbol: t for t in wanted}
-            asyncio.run(
-                _fetch(warehouse, provider, calendar, instruments, requests, report, now, concurrency, progress)
-            )
+            asyncio.run(_fetch(warehouse, provider, calendar, instruments, requests, report, now, concurrency))
     report.seconds = time.perf_counter() - started
     return report
 
@@ -87,7 +84,6 @@ async def _fetch(
     report: IngestReport,
     now: datetime,
     concurrency: int,
-    progress: Callable[[IngestReport], None],
 ) -> None:
     by_symbol = {request.symbol: request for request in requests}
     failures: dict[str, VendorError] = {}
@@ -101,7 +97,6 @@ async def _fetch(
             failures.update(answer.failures)
             came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name alone is silence
             silent.difference_update(came, answer.failures)
-            progress(report)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)
