@@ -86,7 +86,7 @@ class Volatility(BaseModel):
     atr: float | None = Field(description="ATR over 14 bars, in the session's shares")
     atrp: float | None = Field(description="that as a percentage of the close")
     percentile: float | None = Field(
-        ge=0, le=100, description="mean percentile rank of `atrp` among the newest `observations` recorded values"
+        ge=0, le=100, description="mean percentile rank of `atrp` among the newest `observations` values"
     )
     observations: int = Field(ge=0, le=252)
     regime: Literal["LOW", "MEDIUM", "HIGH", "EXTREME"] | None = Field(

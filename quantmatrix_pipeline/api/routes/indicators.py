@@ -24,5 +24,5 @@ def technical_analysis(request: Request, warehouse: OpenWarehouse, symbol: Symbo
 
 @router.get("/market/atr", response_model=Volatility, responses=documented(304, 404, 422, 503))
 def average_true_range(request: Request, warehouse: OpenWarehouse, symbol: SymbolQuery) -> Response:
-    """Return a symbol's average true range and its volatility regime, by rank among the last 252 recorded sessions."""
+    """Return a symbol's average true range and its volatility regime, by rank among its last 252 bars."""
     return json_response(request, volatility(warehouse, reads.find_instrument(warehouse, symbol)))
