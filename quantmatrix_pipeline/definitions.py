@@ -36,7 +36,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *coverage.build(partitions),
         ],
         asset_checks=[*price_checks.build(), *indicator_checks.build(), *coverage_checks.build()],
-        jobs=jobs.build(partitions),
+        jobs=jobs.build(),
         schedules=schedules.build(settings.nightly_cron, timezone),
         sensors=[*stale.build(), *alerts.build()],
         resources={"platform": Platform()} | dict(resource_overrides or {}),

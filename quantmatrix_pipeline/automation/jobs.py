@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagster import AssetSelection, PartitionsDefinition, define_asset_job
+from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 RESTORE = "restore_daily_coverage"
@@ -17,14 +17,13 @@ _ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
 _LIMITS = {"dagster/max_runtime": "7200"}
 
 
-def build(partitions: PartitionsDefinition[str]) -> list[UnresolvedAssetJobDefinition]:
-    """Return the jobs over the given sessions; each takes a session or a range of sessions and is safe to run twice."""
+def build() -> list[UnresolvedAssetJobDefinition]:
+    """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice."""
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
         return define_asset_job(
             name,
             selection=AssetSelection.assets(*assets),
-            partitions_def=partitions,
             description=description,
             tags=_ONE_AT_A_TIME | _LIMITS,
         )

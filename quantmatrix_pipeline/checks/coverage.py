@@ -4,7 +4,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 
 from quantmatrix_pipeline.assets.metadata import table
 from quantmatrix_pipeline.checks.context import session_of
-from quantmatrix_pipeline.coverage.report import NONE, STALE, coverage_as_of
+from quantmatrix_pipeline.coverage.report import NONE, STALE, CoverageReport, coverage_as_of
 from quantmatrix_pipeline.resources.platform import Platform
 
 
@@ -14,10 +14,7 @@ def build() -> list[AssetChecksDefinition]:
     @asset_check(asset="coverage_report")
     def coverage_at_target(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
         """At least the promised share of the expected instruments has the session's bar (QM_COVERAGE_TARGET)."""
-        settings = platform.settings
-        report = coverage_as_of(
-            platform.warehouse, platform.calendar, session_of(context, platform), target=settings.coverage_target
-        )
+        report = _report(context, platform)
         return AssetCheckResult(
             passed=report.share >= report.target,
             metadata={
@@ -30,13 +27,19 @@ def build() -> list[AssetChecksDefinition]:
     @asset_check(asset="coverage_report")
     def nothing_over_48h(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
         """No expected instrument's newest bar is two or more sessions old."""
-        settings = platform.settings
-        report = coverage_as_of(
-            platform.warehouse, platform.calendar, session_of(context, platform), target=settings.coverage_target
-        )
+        report = _report(context, platform)
         return AssetCheckResult(
             passed=not report.buckets[STALE],
             metadata={"over_48h": report.buckets[STALE], "symbols": table({"symbol": s} for s in report.stale[STALE])},
         )
 
     return [coverage_at_target, nothing_over_48h]
+
+
+def _report(context: AssetCheckExecutionContext, platform: Platform) -> CoverageReport:
+    return coverage_as_of(
+        platform.warehouse,
+        platform.calendar,
+        session_of(context, platform),
+        target=platform.settings.coverage_target,
+    )

@@ -82,10 +82,11 @@ def record_history(
     started = time.perf_counter()
     with warehouse.exclusive("history", lock_wait_seconds):
         tables.make_partitions(warehouse, first, last)
-        panel = read_panel(warehouse, last)
         with warehouse.arrow() as transaction:
             transaction.lock("history")
+            # Before the bars are read: what an ingestion commits after this leaves a note of its own.
             due = tables.take_due(transaction)
+            panel = read_panel(warehouse, last)
             before = tables.recorded_sessions(transaction, min(due.values())) if due else []
             if tables.holds_rows(transaction, first, last):
                 counts = _record_again(transaction, panel, first, last, now)

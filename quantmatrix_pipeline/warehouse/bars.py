@@ -229,25 +229,18 @@ def stored_sessions(
     return table["instrument_id"].to_numpy(), table["session"].to_numpy().astype("datetime64[D]")
 
 
-def first_sessions(warehouse: Warehouse, instrument_ids: Sequence[int]) -> dict[int, date]:
-    """Return instrument_id -> session of its first stored daily bar; who has none is left out."""
-    return _edge_sessions(warehouse, instrument_ids, "", "ASC")
-
-
 def last_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], last: date) -> dict[int, date]:
     """Return instrument_id -> session of its newest daily bar up to `last`, inclusive; who has none is left out."""
-    return _edge_sessions(warehouse, instrument_ids, f"AND session <= '{last:%Y-%m-%d}'", "DESC")
-
-
-def _edge_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], condition: str, order: str) -> dict[int, date]:
     # One descent of the key per instrument; grouping would read every bar.
     rows = warehouse.rows(
-        f"""
-        SELECT id, edge.session FROM unnest(CAST(:ids AS integer[])) AS id
+        """
+        SELECT id, newest.session FROM unnest(CAST(:ids AS integer[])) AS id
         CROSS JOIN LATERAL (
-            SELECT session FROM price_data_1d WHERE instrument_id = id {condition} ORDER BY session {order} LIMIT 1
-        ) AS edge
+            SELECT session FROM price_data_1d WHERE instrument_id = id AND session <= :last
+            ORDER BY session DESC LIMIT 1
+        ) AS newest
         """,
         ids=[int(i) for i in instrument_ids],
+        last=last,
     )
     return {row.id: row.session for row in rows}

@@ -117,7 +117,7 @@ def record_first(transaction: ArrowTransaction, batches: Iterator[pa.Table], as_
     Parameters
     ----------
     transaction
-        One on which `prepare` was called for these sessions and said that they hold nothing.
+        One that holds the writers' lock of the history and in which `holds_rows` found nothing of these sessions.
     batches
         instrument_id, session, close and the indicator columns; one row per instrument and session over all batches.
     as_of

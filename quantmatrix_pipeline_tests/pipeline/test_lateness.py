@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.snapshots.record import record_history
 from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -65,6 +67,25 @@ def test_what_is_due_stays_due_when_recording_fails(
     assert warehouse.scalar("SELECT count(*) FROM history_due") == 1
     record_history(warehouse, DAYS[-2], DAYS[-2], now=CALENDAR.close(DAYS[-1]))
     assert warehouse.scalar("SELECT count(*) FROM history_due") == 0
+
+
+def test_what_becomes_due_while_a_panel_is_read_is_not_taken_for_recorded(
+    chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write(walk(SYMBOLS, DAYS))
+    chain.run(DAYS[-1])
+
+    def while_an_ingestion_commits(*asked: object) -> Panel:
+        panel = read_panel(*asked)  # type: ignore[arg-type]
+        warehouse.execute(
+            "INSERT INTO history_due SELECT instrument_id, :first FROM instrument_symbols WHERE symbol = 'AAA'",
+            {"first": DAYS[-1]},
+        )
+        return panel
+
+    monkeypatch.setattr("quantmatrix_pipeline.snapshots.record.read_panel", while_an_ingestion_commits)
+    record_history(warehouse, DAYS[-1], DAYS[-1], now=CALENDAR.close(DAYS[-1]))
+    assert warehouse.scalar("SELECT count(*) FROM history_due") == 1
 
 
 def test_a_session_that_has_not_closed_is_refused_before_anything_is_fetched(

@@ -282,9 +282,8 @@ def test_a_cursor_keeps_the_stretch_before_the_first_bar_that_a_vendor_is_known_
     assert fetches.cursors(warehouse, "yfinance") == {}
 
 
-def test_the_edges_of_a_life_are_found_up_to_a_session(warehouse: Warehouse, source: int) -> None:
+def test_the_newest_bar_of_each_is_found_up_to_a_session(warehouse: Warehouse, source: int) -> None:
     write(warehouse, table([(1, DAYS[0], 10), (1, DAYS[2], 10), (2, DAYS[3], 10)], source))
-    assert tables.first_sessions(warehouse, [1, 2, 3]) == {1: DAYS[0], 2: DAYS[3]}
     assert tables.last_sessions(warehouse, [1, 2, 3], DAYS[1]) == {1: DAYS[0]}
     assert tables.last_sessions(warehouse, [1, 2, 3], DAYS[4]) == {1: DAYS[2], 2: DAYS[3]}
 
