@@ -11,7 +11,7 @@ from quantmatrix_pipeline.bench.load import fetch, require, store
 from quantmatrix_pipeline.bench.measure import Series, measured
 from quantmatrix_pipeline.bench.report import Row
 from quantmatrix_pipeline.bench.workspace import NOW, Database, Workspace
-from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline.snapshots.record import record_history
 
 SESSIONS = 1258

@@ -7,7 +7,7 @@ from datetime import datetime
 from quantmatrix_pipeline.bench.load import fetch, require, store
 from quantmatrix_pipeline.bench.measure import Measured, Series, measured
 from quantmatrix_pipeline.bench.workspace import NOW, Workspace
-from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse.bars import PRICES
 

@@ -19,7 +19,7 @@ from quantmatrix_pipeline.bench.load import fetch, require, store
 from quantmatrix_pipeline.bench.measure import Measured, Samples, Series, measured
 from quantmatrix_pipeline.bench.workspace import NOW, Workspace
 from quantmatrix_pipeline.errors import QuantMatrixError
-from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline.snapshots.record import update_snapshots
 
 REQUESTS = 200  # per repeat: enough for a 99th percentile

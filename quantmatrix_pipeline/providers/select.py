@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.contract import Capability, Provider
-from quantmatrix_pipeline.providers.files import FilesProvider
-from quantmatrix_pipeline.providers.sample import SampleProvider
-from quantmatrix_pipeline.providers.wikipedia import WikipediaProvider
-from quantmatrix_pipeline.providers.yahoo import YahooProvider
+from quantmatrix_pipeline.providers.vendors.files import FilesProvider
+from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
+from quantmatrix_pipeline.providers.vendors.wikipedia import WikipediaProvider
+from quantmatrix_pipeline.providers.vendors.yahoo import YahooProvider
 from quantmatrix_pipeline.settings import Settings, Source
 
 PROBE_SECONDS = 4.0  # how long `auto` waits for Yahoo before it takes the sample

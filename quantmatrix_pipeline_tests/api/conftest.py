@@ -15,7 +15,7 @@ from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.coverage import report
 from quantmatrix_pipeline.ingest.daily import ingest_daily
-from quantmatrix_pipeline.providers.sample import SampleProvider
+from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.universe.tracking import update_tracked

@@ -11,7 +11,7 @@ import pytest
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, Outcome, hashes, sessions, walk
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.replay import Call, Reply, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, replay
 
 DAYS = sessions("2021-12-31", 6)
 DOW = [f"DJ{chr(65 + n // 10)}{chr(65 + n % 10)}" for n in range(30)]

@@ -15,7 +15,7 @@ from quantmatrix_pipeline.bench.dataset import BENCHMARK, DAILY, FIRST, LAST, Da
 from quantmatrix_pipeline.bench.measure import Samples
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.contract import BarRequest
-from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline_tests.shared_data import shared_data
 
 CALENDAR = trading_calendar("XNYS")

@@ -8,8 +8,8 @@ import pytest
 from quantmatrix_pipeline import settings
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.select import build, constituents_sources
-from quantmatrix_pipeline_tests.unit.providers.folders import HEADER, RAW, folder
-from quantmatrix_pipeline_tests.unit.providers.replay import Reply, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER, RAW, folder
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Reply, replay
 
 BARS = {"bars.csv": f"{HEADER}\nA,2021-01-04,1,2,0.5,1.5,1\n", "m.csv": "symbol\nA\n"}
 

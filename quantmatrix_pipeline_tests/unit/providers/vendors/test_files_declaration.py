@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.files import FilesProvider
-from quantmatrix_pipeline_tests.unit.providers.folders import HEADER, RAW, ask, days, folder, rows
+from quantmatrix_pipeline.providers.vendors.files import FilesProvider
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER, RAW, ask, days, folder, rows
 
 BAR = f"{HEADER}\nA,2021-01-04,1,2,0.5,1.5,1\n"
 WEEK = days("2021-01-04", "2021-01-08")

@@ -41,9 +41,9 @@ from quantmatrix_pipeline.providers.contract import (
     Listing,
     Split,
 )
-from quantmatrix_pipeline.providers.held import HeldBars
 from quantmatrix_pipeline.providers.symbols import to_vendor
-from quantmatrix_pipeline.providers.yahoo_session import CHART, ChartRefused, ChartSession
+from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.yahoo_session import CHART, ChartRefused, ChartSession
 
 VENDOR = "yfinance"
 PART = 64  # symbols per part of an answer

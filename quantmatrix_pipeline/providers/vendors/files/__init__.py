@@ -3,6 +3,6 @@
 Belongs here: reading and serving such a folder. Does not: judging prices (bars), writing anything.
 """
 
-from quantmatrix_pipeline.providers.files.provider import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 
 __all__ = ["FilesProvider"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from quantmatrix_pipeline.errors import ConfigurationError, SymbolNotFound
-from quantmatrix_pipeline.providers.sample import SYMBOLS, SampleProvider, infer_splits
-from quantmatrix_pipeline_tests.unit.providers.folders import ask, days
+from quantmatrix_pipeline.providers.vendors.sample import SYMBOLS, SampleProvider, infer_splits
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import ask, days
 
 pytest.importorskip("bokeh_sampledata.stocks", reason="the extra `sample` is not installed")
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.files.tables import Table, read_table
-from quantmatrix_pipeline_tests.unit.providers.folders import HEADER
+from quantmatrix_pipeline.providers.vendors.files.tables import Table, read_table
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER
 
 SOUND: dict[str, Any] = {
     "symbol": ["A", "B"],

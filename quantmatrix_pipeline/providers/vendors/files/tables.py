@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from quantmatrix_pipeline.bars.batch import BarBatch
 from quantmatrix_pipeline.errors import MalformedResponse
 from quantmatrix_pipeline.providers.contract import UnreadableRow
-from quantmatrix_pipeline.providers.files.columns import (
+from quantmatrix_pipeline.providers.symbols import canonical
+from quantmatrix_pipeline.providers.vendors.files.columns import (
     BAR_COLUMNS,
     Rows,
     bar_column,
@@ -23,7 +24,6 @@ from quantmatrix_pipeline.providers.files.columns import (
     to_batch,
     wrong_layout,
 )
-from quantmatrix_pipeline.providers.symbols import canonical
 
 VENDOR = "files"
 PARQUET = (".parquet", ".pq")

@@ -16,9 +16,9 @@ import pytest
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.errors import ConfigurationError, MalformedResponse, SymbolNotFound
 from quantmatrix_pipeline.providers.contract import BarRequest
-from quantmatrix_pipeline.providers.files import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.folders import HEADER, RAW, ask, days, fetch, folder, rows
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER, RAW, ask, days, fetch, folder, rows
 
 WEEK = days("2021-01-04", "2021-01-08")
 SOUND = f"{HEADER}\nAAPL,2021-01-04,1,2,0.5,1.5,100\nAAPL,2021-01-05,1,2,0.5,1.6,100\nMSFT,2021-01-04,5,6,4,5.5,7\n"

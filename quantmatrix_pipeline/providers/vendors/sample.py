@@ -23,7 +23,7 @@ from quantmatrix_pipeline.providers.contract import (
     Listing,
     Split,
 )
-from quantmatrix_pipeline.providers.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.held import HeldBars
 
 VENDOR = "sample"
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")

@@ -18,9 +18,9 @@ from quantmatrix_pipeline.errors import (
     VendorUnavailable,
 )
 from quantmatrix_pipeline.providers.contract import Member
-from quantmatrix_pipeline.providers.wikipedia import WikipediaProvider, parse_members
+from quantmatrix_pipeline.providers.vendors.wikipedia import WikipediaProvider, parse_members
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.replay import Call, Reply, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, replay
 
 SESSION = date(2021, 12, 31)
 TICKERS = [a + b for a in ascii_uppercase for b in ascii_uppercase]

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.contract import Kind
-from quantmatrix_pipeline.providers.files.tables import SUFFIXES
 from quantmatrix_pipeline.providers.symbols import canonical
+from quantmatrix_pipeline.providers.vendors.files.tables import SUFFIXES
 
 DECLARATION = "source.toml"
 INDICES = ("SP500", "NASDAQ100", "DOW30", "R2000")

@@ -24,10 +24,10 @@ from quantmatrix_pipeline.errors import (
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.yahoo import YahooProvider
+from quantmatrix_pipeline.providers.vendors.yahoo import YahooProvider
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.folders import ask, days
-from quantmatrix_pipeline_tests.unit.providers.replay import Call, Replay, Reply, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import ask, days
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Replay, Reply, replay
 
 CHART = "/v8/finance/chart/"
 WEEK = days("2021-01-04", "2021-01-08")

@@ -22,9 +22,9 @@ from quantmatrix_pipeline.providers.contract import (
     Member,
     Split,
 )
-from quantmatrix_pipeline.providers.files import FilesProvider
+from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.folders import HEADER, RAW, ask, days, folder
+from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER, RAW, ask, days, folder
 
 BARS = {"bars.csv": f"{HEADER}\nA,2021-01-04,10,20,5,15,100\nA,2021-01-05,5,10,2.5,7.5,200\nB,2021-01-05,1,1,1,1,1\n"}
 WEEK = days("2021-01-04", "2021-01-08")
