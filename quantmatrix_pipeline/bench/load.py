@@ -21,7 +21,8 @@ from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.ingest.load import store_answer
 from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
-from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer
+from quantmatrix_pipeline.providers.answers import DailyAnswer
+from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline.universe.tracking import update_tracked
 from quantmatrix_pipeline.warehouse import universe

@@ -19,7 +19,8 @@ from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
 from quantmatrix_pipeline.ingest.report import IngestReport
-from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer, Kind
+from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
+from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.warehouse import actions, fetches
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.bars.batch import Bools, Dates
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.providers.contract import BarRequest, Listing
+from quantmatrix_pipeline.providers.answers import Listing
+from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse import fetches
 from quantmatrix_pipeline.warehouse.engine import Warehouse

@@ -1,40 +1,56 @@
-"""The contract between the platform and every source of data.
+"""The contract between the platform and every source of data: what may be asked, and how.
 
-A source is asked in canonical symbols and exchange sessions and answers in the types below. It works in three steps:
-transform the query (pure), extract (the only step with I/O), transform the data (pure). It never decides what is
-missing, never validates prices against each other and never writes.
+A source is asked in canonical symbols and exchange sessions and answers in the types of `providers.answers`. It works
+in three steps: transform the query (pure), extract (the only step with I/O), transform the data (pure). It never
+decides what is missing, never validates prices against each other and never writes.
 
-What can go wrong for one symbol comes back in `failures`, typed; what goes wrong for the whole call is raised.
+Two shapes. A `Vendor` answers one question at a time, and says what a question costs; failures are raised, typed. A
+`Provider` is what the ingestion talks to: it takes all requests of a night and yields answers in parts. A folder of
+files is one; so is the router, which stands for all vendors together.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
-from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates
-from quantmatrix_pipeline.errors import VendorError
+from quantmatrix_pipeline.bars.batch import Dates
+from quantmatrix_pipeline.errors import UnsupportedRequest
+from quantmatrix_pipeline.providers.answers import (
+    ActionsAnswer,
+    ConstituentsAnswer,
+    DailyAnswer,
+    IntradayBars,
+    Listing,
+    MacroSeries,
+    OptionChain,
+    Profile,
+    Quote,
+)
 
 
 class Capability(StrEnum):
-    """What a source may offer."""
+    """What a source may offer. Health, circuits and policies are kept per vendor and capability."""
 
     DAILY_BARS = "daily_bars"
+    GROUPED_BARS = "grouped_bars"  # the whole market on one session
+    BARS_5M = "bars_5m"
+    BARS_1M = "bars_1m"
+    QUOTES = "quotes"
+    OPTIONS_CHAIN = "options_chain"
     CONSTITUENTS = "constituents"
+    PROFILE = "profile"
+    SPLITS = "splits"
+    DIVIDENDS = "dividends"
+    CRYPTO_DAILY = "crypto_daily"
+    CRYPTO_5M = "crypto_5m"
+    CRYPTO_1M = "crypto_1m"
+    CRYPTO_QUOTES = "crypto_quotes"
+    MACRO = "macro"
     LISTINGS = "listings"  # a finite source that can say everything it holds
-
-
-class Kind(StrEnum):
-    """What an instrument is; an index has no volume of its own."""
-
-    STOCK = "stock"
-    FUND = "fund"
-    INDEX = "index"
-    CRYPTO = "crypto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,93 +75,113 @@ class BarRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """From `ex_date` on, `ratio` new shares stand for one old share (4-for-1 is 4, a 1-for-10 reverse split 1/10)."""
-
-    symbol: str
-    ex_date: date
-    ratio: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Dividend:
-    """Cash of `amount` per share, in shares as they were on `ex_date`."""
-
-    symbol: str
-    ex_date: date
-    amount: float
-    currency: str = "USD"
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A row of an answer that could not be read as a bar at all; it goes to the validation log as it came."""
-
-    symbol: str | None
-    session: date | None
-    reason: str  # a reason code, such as `wrong_type` or `bad_date`
-    detail: str  # for people: file, row, column, what stood there
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DailyAnswer:
-    """A part of an answer: bars of some of the symbols asked for, all on one basis.
-
-    `basis_date` is the last day whose splits are contained in adjusted prices; None for raw ones. A source that gives
-    the splits needed to undo its adjustment answers in raw prices (see `bars.adjustment.to_raw`).
-    """
-
-    vendor: str
-    basis: Basis
-    basis_date: date | None
-    bars: BarBatch
-    splits: tuple[Split, ...] = ()
-    dividends: tuple[Dividend, ...] = ()
-    unreadable: tuple[UnreadableRow, ...] = ()
-    failures: Mapping[str, VendorError] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One member of an index, in canonical form."""
-
-    symbol: str
-    name: str | None = None
-    sector: str | None = None
-    industry: str | None = None
-    sub_industry: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConstituentsAnswer:
-    """The members of one index as they were on `as_of_date`."""
-
-    vendor: str
-    index: str
-    as_of_date: date
-    members: tuple[Member, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a finite source knows of an instrument that it holds; `delisted_on` is the first day without trade.
-
-    `first_bar` and `last_bar` are the dates of the first and last bar held, which need not be those of the listing.
+class IntradayRequest:
+    """Ask for the bars of one symbol that open at or after `start` and before `end`, both UTC; `interval` is `1m` or
+    `5m`.
     """
 
     symbol: str
-    kind: Kind = Kind.STOCK
-    name: str | None = None
-    currency: str = "USD"
-    listed_on: date | None = None
-    delisted_on: date | None = None
-    first_bar: date | None = None
-    last_bar: date | None = None
+    interval: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What asking a vendor for one capability costs, and how far it reaches.
+
+    Attributes
+    ----------
+    symbols_per_call
+        How many symbols one question may name.
+    calls
+        HTTP calls that one question makes before any paging, such as 2 for bars and their splits.
+    per_symbol
+        Whether the vendor charges its budget by symbol, not by call.
+    reach_days
+        How many calendar days back from today there is anything; None: no limit. What is older is asked of others.
+    whole_market
+        For splits and dividends: whether one question may ask for all symbols at once.
+    """
+
+    symbols_per_call: int = 1
+    calls: int = 1
+    per_symbol: bool = False
+    reach_days: int | None = None
+    whole_market: bool = False
+
+    def cost(self, symbols: int) -> int:
+        """Return what one question for so many symbols takes from the budget."""
+        return self.calls * (symbols if self.per_symbol else 1)
+
+
+class Vendor:
+    """One vendor. A subclass overrides what `offers` names; the rest refuses.
+
+    Every method raises a typed `VendorError`; where the fault concerns one symbol of several, it is in the answer's
+    `failures`. `UnsupportedRequest` with a symbol means that the vendor (or the plan) does not serve this symbol;
+    without one, that the plan lacks the capability.
+    """
+
+    name: str
+    offers: Mapping[Capability, Offer]
+
+    async def open(self) -> None:
+        """Open connections; called in the event loop that then asks."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+    async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
+        """Return daily bars of at most `symbols_per_call` symbols, equities or crypto."""
+        raise self._refuse(Capability.DAILY_BARS)
+
+    async def grouped_bars(self, session: date) -> DailyAnswer:
+        """Return the bars of every symbol that the vendor has on one session."""
+        raise self._refuse(Capability.GROUPED_BARS)
+
+    async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
+        """Return bars of one or five minutes."""
+        raise self._refuse(Capability.BARS_5M)
+
+    async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
+        """Return the last prices of at most `symbols_per_call` symbols; one that is missing was not known."""
+        raise self._refuse(Capability.QUOTES)
+
+    async def splits(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
+        """Return the splits of a symbol, or of the whole market, with ex-dates in [first, last], both inclusive."""
+        raise self._refuse(Capability.SPLITS)
+
+    async def dividends(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
+        """Return the cash dividends of a symbol, or of the whole market, with ex-dates in [first, last], both
+        inclusive.
+        """
+        raise self._refuse(Capability.DIVIDENDS)
+
+    async def profile(self, symbol: str) -> Profile:
+        """Return what a company is."""
+        raise self._refuse(Capability.PROFILE)
+
+    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
+        """Return the members of `index` (SP500, NASDAQ100, DOW30, R2000) as of `session`, or as of today if later."""
+        raise self._refuse(Capability.CONSTITUENTS)
+
+    async def options_chain(self, symbol: str, expiry: date | None = None) -> OptionChain:
+        """Return the options on `symbol` that expire on `expiry`, or on the nearest expiry (or all) where none is
+        named.
+        """
+        raise self._refuse(Capability.OPTIONS_CHAIN)
+
+    async def macro_series(self, series: str, first: date, last: date) -> MacroSeries:
+        """Return the observations of a series with days in [first, last], both inclusive."""
+        raise self._refuse(Capability.MACRO)
+
+    def _refuse(self, capability: Capability) -> UnsupportedRequest:
+        return UnsupportedRequest(self.name, f"does not offer {capability}")
 
 
 class Provider(Protocol):
-    """A source of market data. Methods of a capability that a source lacks raise `UnsupportedRequest`."""
+    """What the nightly chain is served by. Methods of a capability that a source lacks raise `UnsupportedRequest`."""
 
     @property
     def name(self) -> str: ...

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
 from quantmatrix_pipeline.errors import MalformedResponse, UnsupportedRequest, VendorError
-from quantmatrix_pipeline.providers.contract import ConstituentsAnswer, Provider
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer
+from quantmatrix_pipeline.providers.contract import Provider
 from quantmatrix_pipeline.warehouse import instruments, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from quantmatrix_pipeline.providers.contract import Listing
+from quantmatrix_pipeline.providers.answers import Listing
 from quantmatrix_pipeline.warehouse import instruments, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 

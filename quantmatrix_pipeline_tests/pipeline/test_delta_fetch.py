@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from quantmatrix_pipeline.ingest.daily import ingest_daily
-from quantmatrix_pipeline.providers.contract import Listing
+from quantmatrix_pipeline.providers.answers import Listing
 from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, hashes, sessions, walk

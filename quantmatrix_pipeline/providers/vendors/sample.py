@@ -15,14 +15,8 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates, Floats
 from quantmatrix_pipeline.errors import ConfigurationError, SymbolNotFound, UnsupportedRequest
-from quantmatrix_pipeline.providers.contract import (
-    BarRequest,
-    Capability,
-    ConstituentsAnswer,
-    DailyAnswer,
-    Listing,
-    Split,
-)
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing, Split
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability
 from quantmatrix_pipeline.providers.vendors.held import HeldBars
 
 VENDOR = "sample"

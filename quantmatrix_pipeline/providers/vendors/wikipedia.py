@@ -22,14 +22,8 @@ from quantmatrix_pipeline.errors import (
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.contract import (
-    BarRequest,
-    Capability,
-    ConstituentsAnswer,
-    DailyAnswer,
-    Listing,
-    Member,
-)
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing, Member
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability
 from quantmatrix_pipeline.providers.symbols import canonical
 
 VENDOR = "wikipedia"

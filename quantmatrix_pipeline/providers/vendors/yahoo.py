@@ -32,15 +32,8 @@ from quantmatrix_pipeline.errors import (
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.contract import (
-    BarRequest,
-    Capability,
-    ConstituentsAnswer,
-    DailyAnswer,
-    Dividend,
-    Listing,
-    Split,
-)
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Dividend, Listing, Split
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability
 from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.vendors.held import HeldBars
 from quantmatrix_pipeline.providers.vendors.yahoo_session import CHART, ChartRefused, ChartSession

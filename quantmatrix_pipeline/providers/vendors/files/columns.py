@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Floats, Ints
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.contract import UnreadableRow
+from quantmatrix_pipeline.providers.answers import UnreadableRow
 from quantmatrix_pipeline.providers.symbols import canonical
 
 BAR_COLUMNS = ("symbol", "date", *FIELDS)

@@ -13,7 +13,7 @@ import numpy as np
 from quantmatrix_pipeline.bars.adjustment import SplitTable, to_raw
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.contract import Dividend, Listing, Split, UnreadableRow
+from quantmatrix_pipeline.providers.answers import Dividend, Listing, Split, UnreadableRow
 from quantmatrix_pipeline.providers.vendors.files.declaration import BarsEntry, Declaration
 from quantmatrix_pipeline.providers.vendors.files.records import read_dividends, read_instruments, read_splits
 from quantmatrix_pipeline.providers.vendors.files.tables import Table

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.contract import Kind
+from quantmatrix_pipeline.providers.answers import Kind
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.providers.vendors.files.tables import SUFFIXES
 

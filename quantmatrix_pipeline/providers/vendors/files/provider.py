@@ -18,16 +18,9 @@ from quantmatrix_pipeline.errors import (
     UnsupportedRequest,
     VendorError,
 )
-from quantmatrix_pipeline.providers import wikipedia
-from quantmatrix_pipeline.providers.contract import (
-    BarRequest,
-    Capability,
-    ConstituentsAnswer,
-    DailyAnswer,
-    Kind,
-    Listing,
-    UnreadableRow,
-)
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Kind, Listing, UnreadableRow
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability
+from quantmatrix_pipeline.providers.vendors import wikipedia
 from quantmatrix_pipeline.providers.vendors.files.content import Content, gather
 from quantmatrix_pipeline.providers.vendors.files.declaration import read_declaration
 from quantmatrix_pipeline.providers.vendors.files.records import is_holdings, read_holdings, read_spells, read_text

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from quantmatrix_pipeline.errors import ConfigurationError, MalformedResponse
-from quantmatrix_pipeline.providers.contract import Dividend, Kind, Listing, Member, Split
+from quantmatrix_pipeline.providers.answers import Dividend, Kind, Listing, Member, Split
 from quantmatrix_pipeline.providers.symbols import canonical
 
 VENDOR = "files"

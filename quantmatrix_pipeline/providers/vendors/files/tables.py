@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from quantmatrix_pipeline.bars.batch import BarBatch
 from quantmatrix_pipeline.errors import MalformedResponse
-from quantmatrix_pipeline.providers.contract import UnreadableRow
+from quantmatrix_pipeline.providers.answers import UnreadableRow
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.providers.vendors.files.columns import (
     BAR_COLUMNS,

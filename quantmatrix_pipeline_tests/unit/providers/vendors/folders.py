@@ -10,7 +10,8 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.batch import Dates
 from quantmatrix_pipeline.bars.schema import check_batch
-from quantmatrix_pipeline.providers.contract import BarRequest, DailyAnswer, Provider
+from quantmatrix_pipeline.providers.answers import DailyAnswer
+from quantmatrix_pipeline.providers.contract import BarRequest, Provider
 
 HEADER = "symbol,date,open,high,low,close,volume"
 RAW = '[[bars]]\npath = "bars.csv"\nbasis = "raw"\n'

@@ -13,15 +13,8 @@ import pytest
 
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.errors import ConfigurationError, MalformedResponse, UnsupportedRequest
-from quantmatrix_pipeline.providers.contract import (
-    Capability,
-    ConstituentsAnswer,
-    Dividend,
-    Kind,
-    Listing,
-    Member,
-    Split,
-)
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, Dividend, Kind, Listing, Member, Split
+from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.folders import HEADER, RAW, ask, days, folder

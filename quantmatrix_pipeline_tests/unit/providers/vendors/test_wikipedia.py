@@ -17,7 +17,7 @@ from quantmatrix_pipeline.errors import (
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.contract import Member
+from quantmatrix_pipeline.providers.answers import Member
 from quantmatrix_pipeline.providers.vendors.wikipedia import WikipediaProvider, parse_members
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, replay
