@@ -1,0 +1,97 @@
+"""Answers that may be served again for a while: in this process, or in Redis for all processes. Never the truth.
+
+A key names vendor, endpoint, symbol, range and interval, never the vendor's key. Quotes keep for a minute, daily bars
+until the next close. Without Redis the answers live as long as the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import zlib
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import redis
+
+from quantmatrix_pipeline.providers.transport.calls import Answer, Call
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 256 * 1024 * 1024  # of bodies held in this process
+_PREFIX = "qm:answer:"
+
+
+class _Stored(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    content: bytes
+    learned_at: float
+
+
+class KeptAnswers:
+    """Keeps bodies by what was asked.
+
+    Parameters
+    ----------
+    client
+        A Redis to share them through; None: this process only.
+    """
+
+    def __init__(self, client: redis.Redis | None = None) -> None:
+        self._redis = client
+        self._here: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
+        self._bytes = 0
+
+    async def find(self, vendor: str, call: Call) -> Answer | None:
+        """Return the kept answer to a call, None where there is none or it is too old."""
+        name = _name(vendor, call)
+        found = self._here.get(name)
+        if found is not None:
+            ends, answer = found
+            if time.monotonic() < ends:
+                self._here.move_to_end(name)
+                return answer
+            self._drop(name)
+        if self._redis is None:
+            return None
+        try:
+            data: Any = await asyncio.to_thread(self._redis.get, _PREFIX + name)
+            stored = msgspec.msgpack.decode(zlib.decompress(data), type=_Stored) if data else None
+        except (redis.RedisError, zlib.error, msgspec.MsgspecError) as error:
+            log.warning("Redis gave no kept answer (%s); the vendor is asked", type(error).__name__)
+            return None
+        if stored is None:
+            return None
+        return Answer(stored.status, stored.headers, stored.content, datetime.fromtimestamp(stored.learned_at, UTC))
+
+    async def put(self, vendor: str, call: Call, answer: Answer) -> None:
+        """Keep an answer for `call.keep_seconds`."""
+        name = _name(vendor, call)
+        if self._redis is None:
+            self._drop(name)
+            self._here[name] = (time.monotonic() + call.keep_seconds, answer)
+            self._bytes += len(answer.content)
+            while self._bytes > MOST_BYTES:
+                self._drop(next(iter(self._here)))
+            return
+        stored = _Stored(answer.status, dict(answer.headers), answer.content, answer.learned_at.timestamp())
+        packed = zlib.compress(msgspec.msgpack.encode(stored), 1)
+        try:
+            await asyncio.to_thread(self._redis.set, _PREFIX + name, packed, px=max(1, int(call.keep_seconds * 1000)))
+        except redis.RedisError as error:
+            log.warning("Redis did not keep an answer (%s)", type(error).__name__)
+
+    def _drop(self, name: str) -> None:
+        if (old := self._here.pop(name, None)) is not None:
+            self._bytes -= len(old[1].content)
+
+
+def _name(vendor: str, call: Call) -> str:
+    asked = "&".join(f"{name}={call.params[name]}" for name in sorted(call.params))
+    digest = hashlib.sha256(f"{call.path}?{asked}".encode()).hexdigest()[:24]
+    return f"{vendor}:{call.capability}:{call.symbol or '-'}:{digest}"

@@ -1,0 +1,115 @@
+"""FRED, the Federal Reserve Bank of St. Louis: macro series.
+
+Values come as text, a day without one as "."; a refusal is HTTP 400 with a message, a bad key included.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+import numpy as np
+
+from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, RateLimited, SymbolNotFound, VendorError
+from quantmatrix_pipeline.providers.answers import MacroSeries
+from quantmatrix_pipeline.providers.contract import Capability, Offer
+from quantmatrix_pipeline.providers.transport.calls import Answer, Call
+from quantmatrix_pipeline.providers.transport.http import retry_after
+from quantmatrix_pipeline.providers.transport.reading import decode, finite, sessions
+from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
+
+VENDOR = "fred"
+MOST_ROWS = 100_000
+_DAY = 24 * 3600.0
+
+
+class _Observation(msgspec.Struct):
+    date: str
+    value: str
+
+
+class _Observations(msgspec.Struct):
+    observations: list[_Observation]
+    count: int
+    units: str | None = None
+
+
+class _Refused(msgspec.Struct):
+    error_code: int
+    error_message: str
+
+
+class Fred(HttpVendor):
+    """Serves macro series in their latest vintage."""
+
+    name = VENDOR
+
+    async def macro_series(self, series: str, first: date, last: date) -> MacroSeries:
+        call = observations_query(series, first, last)
+        return await self.http.ask(call, lambda answer: read_observations(call, answer))
+
+
+def connect(access: Access) -> Fred:
+    """Return FRED as the settings reach it."""
+    return Fred(access.http(VENDOR, refusal, key_name="api_key"), {Capability.MACRO: Offer()})
+
+
+def observations_query(series: str, first: date, last: date) -> Call:
+    """Transform a question for the observations of [first, last], both inclusive."""
+    return Call(
+        Capability.MACRO,
+        "series/observations",
+        "/series/observations",
+        {
+            "series_id": series,
+            "file_type": "json",
+            "observation_start": first.isoformat(),
+            "observation_end": last.isoformat(),
+            "sort_order": "asc",
+            "limit": str(MOST_ROWS),
+        },
+        symbol=series,
+        keep_seconds=_DAY,
+    )
+
+
+def read_observations(call: Call, answer: Answer) -> MacroSeries:
+    """Transform an answer; a "." is a day for which the source has no value, and becomes NaN.
+
+    Raises
+    ------
+    MalformedResponse
+        If it is not of the documented shape, or shorter than it says it is.
+    """
+    body = decode(VENDOR, call, answer, _Observations)
+    if body.count > len(body.observations):
+        what = f"{len(body.observations)} observations came of {body.count}; ask for a shorter stretch"
+        raise MalformedResponse(VENDOR, what, symbol=call.symbol)
+    day = sessions(VENDOR, call, [row.date for row in body.observations])
+    value = np.full(len(day), np.nan)
+    given = [row for row, o in enumerate(body.observations) if o.value != "."]
+    value[given] = finite(VENDOR, call, "value", [_number(body.observations[row].value) for row in given])
+    return MacroSeries(VENDOR, call.symbol or "", answer.learned_at, day, value, body.units)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def refusal(call: Call, answer: Answer) -> VendorError | None:
+    """Return the error that an answer carries; FRED says which only in words."""
+    try:
+        said = msgspec.json.decode(answer.content, type=_Refused)
+    except msgspec.MsgspecError:
+        return None
+    text = said.error_message
+    if said.error_code == 429:
+        return RateLimited(VENDOR, text, symbol=call.symbol, retry_after=retry_after(answer))
+    if "api_key" in text:
+        return AuthFailed(VENDOR, f"{text}; check FRED_API_KEY")
+    if "series does not exist" in text:
+        return SymbolNotFound(VENDOR, text, symbol=call.symbol)
+    return MalformedResponse(VENDOR, f"{call.endpoint}: {said.error_code}: {text}", symbol=call.symbol)
