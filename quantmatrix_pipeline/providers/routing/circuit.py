@@ -130,7 +130,7 @@ class Circuit:
 
     def after_success(self) -> Circuit:
         """Return the circuit after data came."""
-        return replace(self._answered(), not_in_plan_until=None)
+        return replace(self, not_in_plan_until=None) if self.state is State.OPEN else Circuit()
 
     def after_fault(self, error: VendorError, now: float, key_mark: str | None = None) -> Circuit:
         """Return the circuit after a question ended in an error.
