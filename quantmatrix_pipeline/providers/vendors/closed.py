@@ -1,0 +1,27 @@
+"""Which bars had closed when an answer came: the newest one that a vendor gives may still be moving."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from quantmatrix_pipeline.bars.batch import Bools, Dates
+from quantmatrix_pipeline.providers.answers import Instants
+from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
+
+SECONDS = {"1m": 60, "5m": 300}
+_CLOSE = 16  # o'clock in New York; on a half day that is later than needed, never too early
+
+
+def closed_sessions(session: Dates, at: datetime) -> Bools:
+    """Return which sessions of the US exchanges had closed at an instant, shape of `session`."""
+    here = at.astimezone(NEW_YORK)
+    today = np.datetime64(here.date(), "D")
+    return session <= today if here.hour >= _CLOSE else session < today
+
+
+def closed_bars(opened_at: Instants, interval: str, at: datetime) -> Bools:
+    """Return which bars of `interval` (`1m` or `5m`) had closed at an instant, shape of `opened_at`."""
+    now = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "s")
+    return opened_at + np.timedelta64(SECONDS[interval], "s") <= now
