@@ -63,7 +63,7 @@ class MemoryLedger:
         return usage
 
     def _charge(self, usage: Usage, lease: Lease, calls: int) -> None:
-        (tick,) = lease.ticks
+        tick, *_ = lease.ticks
         _add(usage.minute, tick // rules.TICKS_OF_MINUTE_BUCKET, calls)
         if lease.by_second:
             _add(usage.second, tick, calls)
