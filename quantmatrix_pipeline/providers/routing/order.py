@@ -80,7 +80,7 @@ class Ranking:
     trials
         Vendors that stand behind one that the policy names later, and whose circuit waits for a probe, or of which
         nothing was heard for 10 minutes; in the policy's order. To each of them one question should go before anybody
-        else is asked, or its health stays as it was.
+        else is asked, or its health stays as it was. Nobody, where a vendor that can serve was asked for by name.
     """
 
     order: tuple[str, ...]
@@ -119,6 +119,7 @@ def rank(
     if order != able:
         moved, late = _moves(able, order, points, bar)
     if preferred in order:
+        late = set()  # who asks for one vendor wants no other one tried before it
         order.remove(preferred)
         order.insert(0, preferred)
         moved[preferred] = "asked for by name"

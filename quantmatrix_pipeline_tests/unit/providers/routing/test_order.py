@@ -158,6 +158,12 @@ def test_one_question_goes_to_a_half_open_vendor_that_stands_behind_and_to_one_n
     assert ranking.trials == ("fmp", "finnhub")
 
 
+def test_nobody_is_tried_before_the_vendor_that_was_asked_for_by_name() -> None:
+    recovering = Candidate("fmp", circuit=circuit("half_open"))
+    assert asked(recovering, Candidate("yfinance"), preferred="yfinance").trials == ()
+    assert asked(recovering, Candidate("yfinance"), preferred="polygon").trials == ("fmp",)
+
+
 def test_who_stands_at_his_place_of_the_policy_needs_no_trial() -> None:
     ranking = asked(slow("fmp"), at_latency("polygon", 3000.0, circuit=circuit("half_open")))
     assert ranking.order == ("fmp", "polygon")
