@@ -6,6 +6,8 @@ new kind of failure adds it here, under the branch that its caller already handl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class QuantMatrixError(Exception):
     """Root of all expected failures; the command line prints it as one line and exits with `exit_code`."""
@@ -124,3 +126,30 @@ class StaleResponse(VendorError):
 
 class VendorUnavailable(VendorError):
     """No connection, a time-out, or a server error."""
+
+
+class CircuitOpen(VendorError):
+    """The vendor failed too often lately and is left alone for a while; no call was made."""
+
+
+class NotServed(VendorError):
+    """Nobody could serve a symbol in this run; says who was asked and who was not, and why. The next run asks again."""
+
+
+class NobodyServes(QuantMatrixError):
+    """No vendor can serve a question.
+
+    Parameters
+    ----------
+    what
+        What was asked.
+    reasons
+        Vendor -> why it was skipped, or what it said.
+    """
+
+    exit_code = 5
+
+    def __init__(self, what: str, reasons: Mapping[str, str]) -> None:
+        told = "; ".join(f"{vendor}: {why}" for vendor, why in reasons.items()) or "the policy names no vendor for it"
+        super().__init__(f"nobody can serve {what}: {told}")
+        self.reasons = dict(reasons)

@@ -49,7 +49,7 @@ def fetch(warehouse: Warehouse, provider: FilesProvider, first: date, last: date
     calendar = trading_calendar("XNYS")
     update_tracked(warehouse, last, benchmark=BENCHMARK, listings=provider.listings())
     tracked = universe.tracked(warehouse)
-    requests = plan_daily(warehouse, provider.name, calendar, tracked, first, last)
+    requests = plan_daily(warehouse, provider.vendors, calendar, tracked, first, last)
 
     async def collect() -> list[DailyAnswer]:
         return [answer async for answer in provider.daily_bars(requests, concurrency=1)]

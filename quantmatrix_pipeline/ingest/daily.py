@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -65,7 +65,7 @@ def ingest_daily(
     report = IngestReport(provider.name, start, last)
     with warehouse.exclusive("bars_1d", lock_wait_seconds):
         wanted = universe.tracked(warehouse)
-        requests = plan_daily(warehouse, provider.name, calendar, wanted, start, last, provider.listings())
+        requests = plan_daily(warehouse, provider.vendors, calendar, wanted, start, last, provider.listings())
         report.asked_symbols = len(requests)
         report.asked_sessions = sum(len(request.sessions) for request in requests)
         if requests:
@@ -93,17 +93,43 @@ async def _fetch(
     try:
         while (answer := await arriving) is not None:
             arriving = asyncio.ensure_future(anext(answers, None))  # the next part comes while this one is written
-            await asyncio.to_thread(store_answer, warehouse, calendar, instruments, by_symbol, answer, report, now)
+            asked = _since(answer.asked_from, by_symbol)
+            await asyncio.to_thread(store_answer, warehouse, calendar, instruments, asked, answer, report, now)
             failures.update(answer.failures)
             came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name alone is silence
-            silent.difference_update(came, answer.failures)
+            silent.difference_update(came, answer.failures, answer.silent)
+            _note_silence(warehouse, answer.vendor, instruments, asked, answer.silent, now)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)
-    note_silence(warehouse, provider.name, [(instruments[s].instrument_id, by_symbol[s]) for s in sorted(silent)], now)
+    _note_silence(warehouse, provider.name, instruments, by_symbol, sorted(silent), now)
     grave = [e for e in failures.values() if not isinstance(e, SymbolNotFound)]
     if grave and len(failures) == len(requests) and not report.fetched:
         raise VendorUnavailable(provider.name, f"served none of {len(requests)} symbols; the first: {grave[0]}")
+
+
+def _since(first: date | None, requests: Mapping[str, BarRequest]) -> Mapping[str, BarRequest]:
+    """Return the part of the requests that a vendor was asked which has nothing before `first`.
+
+    Else it would seem to have said that there is nothing before, and nobody would be asked again.
+    """
+    if first is None:
+        return requests
+    day = np.datetime64(first, "D")
+    clipped = (BarRequest(s, r.sessions[r.sessions >= day]) for s, r in requests.items())
+    return {request.symbol: request for request in clipped if len(request.sessions)}
+
+
+def _note_silence(
+    warehouse: Warehouse,
+    vendor: str,
+    instruments: Mapping[str, Tracked],
+    asked: Mapping[str, BarRequest],
+    silent: Sequence[str],
+    now: datetime,
+) -> None:
+    if silent:
+        note_silence(warehouse, vendor, [(instruments[s].instrument_id, asked[s]) for s in silent], now)
 
 
 def _window_start(calendar: TradingCalendar, first: date, depth: int) -> date:

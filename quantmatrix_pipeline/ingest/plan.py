@@ -20,7 +20,7 @@ from quantmatrix_pipeline.warehouse.universe import Tracked
 
 def plan_daily(
     warehouse: Warehouse,
-    vendor: str,
+    vendors: Sequence[str],
     calendar: TradingCalendar,
     instruments: Sequence[Tracked],
     first: date,
@@ -29,8 +29,8 @@ def plan_daily(
 ) -> list[BarRequest]:
     """Return one request per instrument that misses sessions of [first, last], both ends inclusive.
 
-    A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once the
-    vendor has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
+    A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once one of
+    the vendors has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
     Nothing is asked for from a delisting on.
     """
     if not instruments:
@@ -43,7 +43,7 @@ def plan_daily(
         instruments,
         have_instrument,
         have_session,
-        empty={**fetches.cursors(warehouse, vendor), **_not_held(instruments, held)},
+        empty=[*(fetches.cursors(warehouse, vendor) for vendor in vendors), _not_held(instruments, held)],
     )
     return [
         BarRequest(instrument.symbol, window[row])
@@ -64,7 +64,7 @@ def missing_sessions(
     have_instrument: npt.NDArray[np.int32],
     have_session: Dates,
     *,
-    empty: Mapping[int, tuple[date, date]],
+    empty: Sequence[Mapping[int, tuple[date, date]]],
 ) -> Bools:
     """Return a mask of shape (instruments, sessions of `window`): what is worth asking for.
 
@@ -75,7 +75,7 @@ def missing_sessions(
     have_instrument, have_session
         The keys of the stored bars inside the window.
     empty
-        instrument_id -> the stretch, end exclusive, in which the source is known to have nothing.
+        For each source: instrument_id -> the stretch, end exclusive, in which it is known to have nothing.
     """
     ids = np.array([i.instrument_id for i in instruments], dtype=np.int64)
     order = np.argsort(ids)
@@ -83,8 +83,11 @@ def missing_sessions(
     missing = np.ones((len(ids), len(window)), dtype=bool)
     missing[row, np.searchsorted(window, have_session)] = False
 
-    nothing = (date.max, date.min)
-    empty_from = np.array([empty.get(int(i), nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
-    first_bar = np.array([empty.get(int(i), nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
     gone = np.array([i.delisted_on or date.max for i in instruments], dtype="datetime64[D]")[:, None]
-    return missing & ~((window >= empty_from) & (window < first_bar)) & (window < gone)
+    missing &= window < gone
+    nothing = (date.max, date.min)
+    for stretches in empty:
+        empty_from = np.array([stretches.get(int(i), nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
+        first_bar = np.array([stretches.get(int(i), nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
+        missing &= ~((window >= empty_from) & (window < first_bar))
+    return missing

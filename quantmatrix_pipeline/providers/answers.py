@@ -67,7 +67,8 @@ class DailyAnswer:
     """A part of an answer: bars of some of the symbols asked for, all on one basis.
 
     `silent` are symbols that the source knows and had nothing of on those sessions; `learned_at` is when the answer
-    came, None for a source that lies on this machine.
+    came, None for a source that lies on this machine; `asked_from` is the first day that it was asked for, None for
+    all sessions of the request.
 
     `basis_date` is the last day whose splits are contained in adjusted prices; None for raw ones. A source that gives
     the splits needed to undo its adjustment answers in raw prices (see `bars.adjustment.to_raw`).
@@ -83,6 +84,7 @@ class DailyAnswer:
     failures: Mapping[str, VendorError] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     learned_at: datetime | None = None
+    asked_from: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

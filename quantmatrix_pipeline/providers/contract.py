@@ -187,6 +187,11 @@ class Provider(Protocol):
     def name(self) -> str: ...
 
     @property
+    def vendors(self) -> tuple[str, ...]:
+        """Under whose names its bars are stored: its own, or those that it stands for."""
+        ...
+
+    @property
     def capabilities(self) -> frozenset[Capability]: ...
 
     def newest_session(self, closed: date) -> date:

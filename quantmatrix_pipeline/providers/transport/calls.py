@@ -58,13 +58,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One finished attempt. `error` is None where the vendor answered what was asked."""
+    """One finished attempt. `error` is None where the vendor answered what was asked; `lost` says that there was
+    neither an answer nor a time-out (no connection), so that how long it took says nothing of the vendor's speed.
+    """
 
     vendor: str
     capability: Capability
     endpoint: str
     milliseconds: float
     error: VendorError | None
+    lost: bool = False
 
 
 class Meter(Protocol):

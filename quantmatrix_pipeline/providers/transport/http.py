@@ -166,6 +166,7 @@ class Http:
         started = time.perf_counter()
         took: float | None = None
         error: VendorError | None = None
+        timed_out = False
         try:
             async with asyncio.timeout(max(0.0, ends - time.monotonic())):
                 answer = await self._extract(call)
@@ -174,16 +175,18 @@ class Http:
             if said_no is not None:
                 raise said_no
             value = read(answer) if len(answer.content) < LARGE_BODY else await asyncio.to_thread(read, answer)
-        except TimeoutError:
-            what = f"{call.endpoint}: no answer within {self._deadline:.0f} s"
-            error = VendorUnavailable(self.vendor, what, symbol=call.symbol)
+        except TimeoutError as late:
+            timed_out = True
+            what = str(late) or f"no answer within {self._deadline:.0f} s, retries included"
+            error = VendorUnavailable(self.vendor, f"{call.endpoint}: {what}", symbol=call.symbol)
             raise error from None
         except VendorError as failed:
             error = failed
             raise
         finally:
             seconds = took if took is not None else time.perf_counter() - started
-            self._meter.note(Timed(self.vendor, call.capability, call.endpoint, seconds * 1000, error))
+            lost = took is None and not timed_out
+            self._meter.note(Timed(self.vendor, call.capability, call.endpoint, seconds * 1000, error, lost))
         if self._kept is not None and call.keep_seconds > 0:
             await self._kept.put(self.vendor, call, answer)
         return value
@@ -201,9 +204,12 @@ class Http:
                         raise MalformedResponse(
                             self.vendor, f"{call.endpoint}: a body of over {LARGEST_BODY >> 20} MB", symbol=call.symbol
                         )
+        except httpx.TimeoutException:
+            raise TimeoutError(f"no answer within {self._timeout:.0f} s") from None
         except httpx.HTTPError as error:
             what = f"{call.endpoint}: {type(error).__name__}"
-            raise VendorUnavailable(self.vendor, what, symbol=call.symbol) from None  # its text may hold the URL
+            # No cause: its text and its request hold the URL, and with it perhaps the key.
+            raise VendorUnavailable(self.vendor, what, symbol=call.symbol) from None
         headers = {name.lower(): self._without_key(value) for name, value in response.headers.items()}
         content = b"".join(parts)
         if self._key is not None and (secret := self._key.secret.get_secret_value().encode()):

@@ -69,6 +69,7 @@ class SampleProvider:
     """
 
     name = VENDOR
+    vendors = (VENDOR,)
     capabilities = frozenset({Capability.DAILY_BARS, Capability.LISTINGS})
 
     def __init__(self) -> None:

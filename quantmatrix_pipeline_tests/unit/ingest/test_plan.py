@@ -26,7 +26,7 @@ def missing(
     """Return, per instrument, the positions in WINDOW that are asked for; `have` is (instrument, position)."""
     ids = np.array([i for i, _ in have], np.int32)
     sessions = WINDOW[[at for _, at in have]] if have else np.empty(0, "datetime64[D]")
-    mask = missing_sessions(WINDOW, instruments, ids, sessions, empty=empty or {})
+    mask = missing_sessions(WINDOW, instruments, ids, sessions, empty=[empty or {}])
     return [np.flatnonzero(row).tolist() for row in mask]
 
 

@@ -49,6 +49,7 @@ class FilesProvider:
     """
 
     name = VENDOR
+    vendors = (VENDOR,)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,0 +1,153 @@
+"""From the settings to a router: every vendor with its client, its budget and what is remembered of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import redis
+from pydantic import SecretStr
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline.providers.contract import Vendor
+from quantmatrix_pipeline.providers.routing.budget_ledger import Ledger
+from quantmatrix_pipeline.providers.routing.budget_memory import MemoryLedger
+from quantmatrix_pipeline.providers.routing.budget_postgres import PostgresLedger
+from quantmatrix_pipeline.providers.routing.budget_redis import RedisLedger
+from quantmatrix_pipeline.providers.routing.limits import Limits
+from quantmatrix_pipeline.providers.routing.meter import RunMeter
+from quantmatrix_pipeline.providers.routing.policy import Policies
+from quantmatrix_pipeline.providers.routing.record import Record
+from quantmatrix_pipeline.providers.routing.router import Router
+from quantmatrix_pipeline.providers.routing.state import MemoryStore, States, StateStore, WarehouseStore
+from quantmatrix_pipeline.providers.routing.time import RealTime
+from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
+from quantmatrix_pipeline.providers.transport.vendor import Access
+from quantmatrix_pipeline.providers.vendors import (
+    alpha_vantage,
+    binance,
+    coingecko,
+    cryptocompare,
+    finnhub,
+    fmp,
+    fred,
+    polygon,
+    twelve_data,
+    wikipedia,
+    yahoo,
+)
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import vendor_requests
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+CONNECT: Mapping[str, Callable[[Access], Vendor]] = MappingProxyType(
+    {
+        "fmp": fmp.connect,
+        "polygon": polygon.connect,
+        "twelve_data": twelve_data.connect,
+        "finnhub": finnhub.connect,
+        "alpha_vantage": alpha_vantage.connect,
+        "yfinance": yahoo.connect,
+        "binance": binance.connect,
+        "coingecko": coingecko.connect,
+        "cryptocompare": cryptocompare.connect,
+        "fred": fred.connect,
+        "wikipedia": wikipedia.connect,
+    }
+)
+
+
+def build_router(settings: Settings, warehouse: Warehouse | None = None, *, run_id: str | None = None) -> Router:
+    """Return a router over all vendors.
+
+    Parameters
+    ----------
+    settings
+        Keys, addresses, budgets, policies.
+    warehouse
+        Where budgets, circuits, health and the record are shared; None: nothing outlives this router.
+    run_id
+        Stands in the record.
+    """
+    time = RealTime()
+    client = _redis(settings)
+    kept = KeptAnswers(client) if settings.answer_cache else None
+    own = {name: settings.vendor(name) for name in CONNECT}
+    store: StateStore = MemoryStore() if warehouse is None else WarehouseStore(warehouse)
+    states = States(store, time, {name: key_mark(each.key) for name, each in own.items()})
+    meter = RunMeter(states, time)
+    vendors = {
+        name: connect(
+            Access(
+                base_url=own[name].base_url or "",
+                key=own[name].key,
+                meter=meter,
+                kept=kept,
+                timeout=settings.call_timeout_seconds,
+                deadline=settings.call_deadline_seconds,
+                reach_days=own[name].reach_days,
+                user_agent=settings.user_agent,
+            )
+        )
+        for name, connect in CONNECT.items()
+    }
+
+    def write(record: Record) -> None:
+        if warehouse is not None:
+            rows, counters = record.rows(), record.counters()
+            vendor_requests.write(warehouse, run_id, record.started_at, clock.now(), rows, counters)
+
+    return Router(
+        vendors,
+        policies(settings),
+        states,
+        meter,
+        _ledger(warehouse, client, time),
+        {name: Limits.parse(each.budget) for name, each in own.items()},
+        time,
+        missing_keys={
+            name: each.key_variable
+            for name, each in own.items()
+            if each.key_required and each.key is None and each.key_variable is not None
+        },
+        wait_seconds=settings.budget_wait_seconds,
+        allow_override=settings.allow_source_override,
+        on_close=write,
+    )
+
+
+def policies(settings: Settings) -> Policies:
+    """Return who may serve what, by the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        A policy names a vendor that is not known.
+    """
+    try:
+        return Policies.build(settings.market_provider_policy, settings.policy_overrides())
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def key_mark(key: SecretStr | None) -> str | None:
+    """Return a short one-way mark by which another key is told from this one; None without a key."""
+    if key is None:
+        return None
+    return hmac.new(b"quantmatrix", key.get_secret_value().encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _redis(settings: Settings) -> redis.Redis | None:
+    if settings.redis_url is None:
+        return None
+    return redis.Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2)
+
+
+def _ledger(warehouse: Warehouse | None, client: redis.Redis | None, time: RealTime) -> Ledger:
+    if warehouse is None:
+        return MemoryLedger(time)
+    own = PostgresLedger(warehouse)
+    return own if client is None else RedisLedger(client, own)

@@ -1,0 +1,486 @@
+"""A night's daily bars, shared out among the vendors: by date where one call brings a market, then in batches, then one
+by one.
+
+Each symbol goes to the first vendor in order that has not failed it, reaches back far enough and has budget left; what
+a vendor does not know, or does not have up to the last session, goes on to the next. What nobody serves ends as a
+failure that says who was asked, and the next run asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates
+from quantmatrix_pipeline.errors import (
+    AuthFailed,
+    CircuitOpen,
+    NobodyServes,
+    NotServed,
+    QuotaExhausted,
+    RateLimited,
+    StaleResponse,
+    SymbolNotFound,
+    UnsupportedRequest,
+    VendorError,
+)
+from quantmatrix_pipeline.providers.answers import ActionsAnswer, DailyAnswer
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Vendor
+from quantmatrix_pipeline.providers.symbols import is_crypto
+
+if TYPE_CHECKING:
+    from quantmatrix_pipeline.providers.routing.router import Router
+
+log = logging.getLogger(__name__)
+
+PART = 64  # symbols per part of an answer that came symbol by symbol
+SESSIONS_PER_PART = 8  # sessions per part of an answer that came by date: a few, whatever the market's size
+AHEAD = 6  # whole-market questions under way or waiting to be written
+TRIES = 3  # how often one question is put to a vendor that says "too many" and names a bearable pause
+ACTIONS_STRETCH = 92  # days per whole-market question for splits or dividends
+
+
+_Basis = tuple[str, Basis, date | None]  # answers that agree in it make one part
+MarketActions = Callable[[date, date, Vendor], Awaitable[ActionsAnswer]]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What is still wanted of one symbol, and what those said that did not serve it."""
+
+    symbol: str
+    sessions: Dates
+    said: dict[str, VendorError] = field(default_factory=dict)
+    tries: int = 0
+
+    def wanting(self, sessions: Dates) -> _Wanted:
+        """Return the same symbol with these sessions left."""
+        return replace(self, sessions=sessions)
+
+    def request(self, since: date | None) -> BarRequest:
+        sessions = self.sessions if since is None else self.sessions[self.sessions >= np.datetime64(since, "D")]
+        return BarRequest(self.symbol, sessions)
+
+
+class DailyFetch:
+    """One fetch of daily bars through a router.
+
+    Parameters
+    ----------
+    router
+        Who may be asked, and in which order.
+    requests
+        At most one per symbol.
+    concurrency
+        Questions under way at once against one vendor.
+    """
+
+    def __init__(self, router: Router, requests: Sequence[BarRequest], concurrency: int) -> None:
+        self._router = router
+        self._concurrency = concurrency
+        self._wanted = {r.symbol: _Wanted(r.symbol, r.sessions) for r in requests if len(r.sessions)}
+        self._symbols = frozenset(self._wanted)
+        self._newest = max((r.sessions[-1] for r in requests if len(r.sessions)), default=None)
+        self._parts: asyncio.Queue[DailyAnswer | None] = asyncio.Queue(maxsize=2)
+
+    async def answers(self) -> AsyncGenerator[DailyAnswer, None]:
+        """Yield parts as they arrive: grouped ones hold few sessions, ascending; others at most 64 symbols."""
+        work = asyncio.create_task(self._work())
+        try:
+            while (part := await self._parts.get()) is not None:
+                yield part
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            crypto = {s for s in self._wanted if is_crypto(s)}
+            await self._by_date([w for s, w in self._wanted.items() if s not in crypto])
+            for capability, those in (
+                (Capability.DAILY_BARS, self._wanted.keys() - crypto),
+                (Capability.CRYPTO_DAILY, crypto),
+            ):
+                left = [self._wanted[s] for s in sorted(those) if s in self._wanted]
+                if left:
+                    await _OneByOne(self._router, capability, left, self._concurrency, self._newest, self._parts).run()
+        except Exception:
+            await self._parts.put(None)  # whoever reads then hears of it; when cancelled, nobody reads any more
+            raise
+        await self._parts.put(None)
+
+    # --- the whole market by date ----------------------------------------------------------------------------------
+
+    async def _by_date(self, wanted: Sequence[_Wanted]) -> None:
+        ranking = self._router.rank(Capability.GROUPED_BARS)
+        for name in ranking.order:
+            reach = self._router.reach(name, Capability.GROUPED_BARS)
+            sessions = worth_grouping([w.request(reach) for w in wanted if w.symbol in self._wanted])
+            if not len(sessions):
+                return
+            first, last = _day(sessions[0]), _day(sessions[-1])
+            # Whole-market bars carry no actions. Splits come first, they explain jumps; dividends are many pages.
+            await self._actions(Capability.SPLITS, _market_splits, first, last)
+            await self._grouped(name, sessions, reach)
+            await self._actions(Capability.DIVIDENDS, _market_dividends, first, last)
+
+    async def _grouped(self, name: str, sessions: Dates, reach: date | None) -> None:
+        """Ask one vendor for these sessions in their order, until it fails; what came is no longer wanted."""
+        router, capability = self._router, Capability.GROUPED_BARS
+        symbols = [s for s, w in self._wanted.items() if np.isin(w.sessions, sessions).any()]
+        place = {s: i for i, s in enumerate(symbols)}
+        came = np.full(len(symbols), np.datetime64("NaT"), "datetime64[D]")  # the last session that came
+        asked: deque[asyncio.Task[DailyAnswer]] = deque()
+        coming = iter(sessions)
+        served: list[np.datetime64] = []
+        part: list[DailyAnswer] = []
+        failed: VendorError | None = None
+
+        def question(day: np.datetime64) -> asyncio.Task[DailyAnswer]:
+            return asyncio.create_task(
+                router.ask(name, capability, lambda v: v.grouped_bars(_day(day)), symbols=len(symbols))
+            )
+
+        try:
+            asked.extend(question(day) for _, day in zip(range(min(AHEAD, self._concurrency)), coming, strict=False))
+            for day in sessions:
+                try:
+                    answer = await asked.popleft()
+                except VendorError as error:
+                    failed = error
+                    break
+                if (following := next(coming, None)) is not None:
+                    asked.append(question(following))
+                if not len(answer.bars):
+                    failed = StaleResponse(name, f"has nothing of {day} yet")
+                    break
+                served.append(day)
+                came[[place[s] for s in answer.bars.symbols if s in place]] = day
+                if part and (len(part) == SESSIONS_PER_PART or _basis(part[0]) != _basis(answer)):
+                    await self._parts.put(_merged(part, reach))
+                    part = []
+                part.append(answer)
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        if part:
+            await self._parts.put(_merged(part, reach))
+        if failed is not None:
+            router.record.fell_back(name, capability, type(failed).__name__, len(symbols))
+        self._settle(name, symbols, came, np.array(served, "datetime64[D]"), failed)
+
+    def _settle(
+        self, name: str, symbols: Sequence[str], came: Dates, served: Dates, failed: VendorError | None
+    ) -> None:
+        """Take from what is wanted whatever the served sessions brought, or proved not to be there."""
+        expected = received = 0
+        for symbol, last in zip(symbols, came, strict=True):
+            wanted = self._wanted[symbol]
+            answered = np.isin(wanted.sessions, served)
+            # Of which nothing came at all, it is perhaps not known there: others are asked for all of it.
+            left = wanted.sessions[~answered | (wanted.sessions > last) | np.isnat(last)]
+            if self._newest is not None and answered.any() and wanted.sessions[-1] == self._newest:
+                expected += 1
+                received += bool(last == self._newest)
+            if len(left) == 0:
+                del self._wanted[symbol]
+                continue
+            if answered.any() and left[-1] in served:
+                wanted.said[name] = StaleResponse(name, "is not in the market's bars", symbol=symbol)
+            elif failed is not None:
+                wanted.said[name] = failed
+            wanted.sessions = left
+        if expected and self._newest is not None:
+            self._router.states.received(name, _day(self._newest), received, expected)
+
+    async def _actions(self, capability: Capability, ask: MarketActions, first: date, last: date) -> None:
+        """Bring the market's splits or dividends of these days, as far as anybody has them."""
+        for since, until in _stretches(first, last):
+            try:
+                found = await self._router.first_answer(
+                    capability,
+                    partial(ask, since, until),
+                    f"the market's {capability} of {since}..{until}",
+                    among=lambda offer: offer.whole_market,
+                )
+            except NobodyServes as error:
+                log.warning("%s", error)
+                return
+            await self._parts.put(_only_actions(found.value, self._symbols))
+
+
+class _OneByOne:
+    """Symbols shared out among the vendors that answer for one symbol, or for several in one call."""
+
+    def __init__(
+        self,
+        router: Router,
+        capability: Capability,
+        wanted: Sequence[_Wanted],
+        concurrency: int,
+        newest: np.datetime64 | None,
+        parts: asyncio.Queue[DailyAnswer | None],
+    ) -> None:
+        self._router = router
+        self._capability = capability
+        self._concurrency = concurrency
+        self._newest = newest
+        self._parts = parts
+        ranking = router.rank(capability)
+        self._order = list(ranking.order)
+        self._skipped: Mapping[str, str] = ranking.skipped
+        self._stopped: dict[str, VendorError] = {}
+        self._queues: dict[str, deque[_Wanted]] = {name: deque() for name in self._order}
+        self._room = {name: router.symbols_within_budget(name, capability) for name in self._order}
+        self._collected: dict[_Basis, list[DailyAnswer]] = {}
+        self._undone: list[_Wanted] = []
+        self._heard: set[str] = set()
+        self._arrived: Counter[str] = Counter()
+        self._expected: Counter[str] = Counter()
+        # Those that want the same stretch stand together, so that a batch fetches no more than it must.
+        items = deque(sorted(wanted, key=lambda w: (w.sessions[0], w.sessions[-1], w.symbol)))
+        # A vendor that fell behind gets one question first, or it could never show that it recovered.
+        for name in ranking.trials[: len(items) - 1]:
+            self._queues[name].append(items.popleft())
+        for item in items:
+            self._place(item)
+
+    async def run(self) -> None:
+        running: dict[asyncio.Task[DailyAnswer], tuple[str, list[_Wanted]]] = {}
+        try:
+            while True:
+                for name, items in self._next_questions(running.values()):
+                    running[asyncio.create_task(self._ask(name, items))] = (name, items)
+                if not running:
+                    break
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in [t for t in running if t in done]:  # in the order in which they were asked
+                    name, items = running.pop(task)
+                    self._heard.add(name)
+                    try:
+                        answer = task.result()
+                    except VendorError as error:
+                        self._failed(name, items, error)
+                    else:
+                        await self._answered(name, items, answer)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        for key in list(self._collected):
+            await self._hand_over(key)
+        if self._newest is not None:
+            for name, expected in self._expected.items():
+                self._router.states.received(name, _day(self._newest), self._arrived[name], expected)
+        if self._undone:
+            await self._parts.put(self._left_over())
+
+    # --- who is asked ------------------------------------------------------------------------------------------------
+
+    def _place(self, item: _Wanted) -> None:
+        """Put a symbol into the queue of the first vendor that may still serve it, or among what is left undone."""
+        first = item.sessions[0].item()
+        whole = [n for n in self._order if (r := self._router.reach(n, self._capability)) is None or r <= first]
+        partly = [n for n in self._order if n not in whole]  # who reaches the whole stretch goes before who doesn't
+        for name in (*whole, *partly):
+            if name in item.said:
+                continue
+            if (stopped := self._stopped.get(name)) is not None:
+                item.said[name] = stopped
+                continue
+            if len(item.request(self._router.reach(name, self._capability)).sessions) == 0:
+                continue
+            if (room := self._room[name]) is not None:
+                if room < 1:
+                    item.said[name] = QuotaExhausted(name, "no budget left for it in this run", symbol=item.symbol)
+                    self._router.record.fell_back(name, self._capability, "QuotaExhausted")
+                    continue
+                self._room[name] = room - 1
+            self._queues[name].append(item)
+            return
+        self._undone.append(item)
+
+    def _next_questions(self, running: Iterable[tuple[str, list[_Wanted]]]) -> Iterator[tuple[str, list[_Wanted]]]:
+        under_way = Counter(name for name, _ in running)
+        for name in self._order:
+            queue = self._queues[name]
+            most = self._router.offer(name, self._capability).symbols_per_call
+            # The first question goes alone: what it says (not in the plan, bad key) may hold for all of them.
+            at_once = self._concurrency if name in self._heard else 1
+            while queue and under_way[name] < self._router.at_once(name, self._capability, at_once):
+                under_way[name] += 1
+                yield name, [queue.popleft() for _ in range(min(most, len(queue)))]
+
+    async def _ask(self, name: str, items: Sequence[_Wanted]) -> DailyAnswer:
+        reach = self._router.reach(name, self._capability)
+        requests = [item.request(reach) for item in items]
+
+        async def question(vendor: Vendor) -> DailyAnswer:
+            return await vendor.daily_bars(requests)
+
+        answer = await self._router.ask(name, self._capability, question, symbols=len(items))
+        return replace(answer, asked_from=reach)
+
+    # --- what they say -----------------------------------------------------------------------------------------------
+
+    async def _answered(self, name: str, items: Sequence[_Wanted], answer: DailyAnswer) -> None:
+        last: dict[str, np.datetime64] = {}
+        for row in range(len(answer.bars.symbols)):
+            days = answer.bars.session[answer.bars.symbol_index == row]
+            if len(days):
+                last[answer.bars.symbols[row]] = days.max()
+        reach = self._router.reach(name, self._capability)
+        for item in items:
+            error = answer.failures.get(item.symbol)
+            came = last.get(item.symbol)
+            asked = item.request(reach).sessions
+            if self._newest is not None and asked[-1] == self._newest and not isinstance(error, SymbolNotFound):
+                self._expected[name] += 1
+                self._arrived[name] += bool(came == self._newest)
+            if error is not None:
+                self._fall_back(name, item, error)
+                continue
+            left = item.sessions[~np.isin(item.sessions, asked)]  # older than the vendor reaches
+            if asked[-1] == self._newest and came != self._newest:
+                ends = "nothing" if came is None else f"nothing after {came}"
+                stale = StaleResponse(name, f"asked for {asked[-1]}, had {ends}", symbol=item.symbol)
+                late = asked if came is None else asked[asked > came]
+                self._fall_back(name, item.wanting(np.union1d(left, late)), stale)
+            elif len(left):
+                item.said[name] = UnsupportedRequest(name, f"reaches back to {reach} only", symbol=item.symbol)
+                self._place(item.wanting(left))
+        # Failures go on to the next vendor; what stays in the answer is what it brought.
+        key = _basis(answer)
+        self._collected.setdefault(key, []).append(replace(answer, failures={}))
+        if sum(len(a.bars.symbols) + len(a.silent) for a in self._collected[key]) >= PART:
+            await self._hand_over(key)
+
+    def _failed(self, name: str, items: Sequence[_Wanted], error: VendorError) -> None:
+        if isinstance(error, RateLimited):
+            pause = error.retry_after if error.retry_after is not None else 60.0
+            if pause <= self._router.patience() and all(item.tries < TRIES for item in items):
+                for item in reversed(items):
+                    item.tries += 1
+                    self._queues[name].appendleft(item)  # its budget makes it wait
+                return
+        whole = isinstance(error, (AuthFailed, CircuitOpen, RateLimited, QuotaExhausted)) or (
+            isinstance(error, UnsupportedRequest) and error.symbol is None
+        )
+        if whole or self._router.refuses(name, self._capability):
+            self._stopped[name] = error
+        for item in items:
+            self._fall_back(name, item, error)
+        if name in self._stopped:
+            rest, self._queues[name] = self._queues[name], deque()
+            for item in rest:
+                self._fall_back(name, item, error)
+
+    def _fall_back(self, name: str, item: _Wanted, error: VendorError) -> None:
+        item.said[name] = error
+        self._router.record.fell_back(name, self._capability, type(error).__name__)
+        if name not in self._stopped and (room := self._room[name]) is not None and isinstance(error, RateLimited):
+            self._room[name] = room + 1
+        self._place(item)
+
+    # --- what is handed over -----------------------------------------------------------------------------------------
+
+    async def _hand_over(self, key: _Basis) -> None:
+        answers = self._collected.pop(key, [])
+        if answers:
+            await self._parts.put(_merged(answers, answers[0].asked_from))
+
+    def _left_over(self) -> DailyAnswer:
+        failures: dict[str, VendorError] = {}
+        for item in self._undone:
+            said = "; ".join(dict.fromkeys(str(e) for e in item.said.values()))
+            skipped = "; ".join(f"{name}: {why}" for name, why in self._skipped.items())
+            what = "; ".join(text for text in (said, skipped) if text) or "no vendor is configured for it"
+            unknown = bool(item.said) and all(isinstance(e, SymbolNotFound) for e in item.said.values())
+            kind = SymbolNotFound if unknown else NotServed
+            failures[item.symbol] = kind(self._router.name, what, symbol=item.symbol)
+            last = next(reversed(item.said), self._router.name)
+            self._router.record.left_undone(last, self._capability)
+        return DailyAnswer(self._router.name, Basis.RAW, None, BarBatch.empty(), failures=failures)
+
+
+def worth_grouping(requests: Sequence[BarRequest]) -> Dates:
+    """Return the sessions, ascending, of which the whole market costs fewer calls than their symbols one by one.
+
+    Symbols that want the same sessions are taken together: their sessions are worth it where they are fewer than the
+    symbols, not counting sessions that are taken already. So three newcomers with five years to fetch don't keep the
+    other five hundred from being served by one call.
+    """
+    patterns: dict[bytes, tuple[Dates, int]] = {}
+    for request in requests:
+        if len(request.sessions):
+            sessions, symbols = patterns.get(key := request.sessions.tobytes(), (request.sessions, 0))
+            patterns[key] = (sessions, symbols + 1)
+    taken = np.empty(0, "datetime64[D]")
+    for sessions, symbols in sorted(patterns.values(), key=lambda p: (len(p[0]) / p[1], p[0][0])):
+        more = np.setdiff1d(sessions, taken)
+        if len(more) < symbols:
+            taken = np.union1d(taken, more)
+    return taken
+
+
+async def _market_splits(first: date, last: date, vendor: Vendor) -> ActionsAnswer:
+    return await vendor.splits(None, first, last)
+
+
+async def _market_dividends(first: date, last: date, vendor: Vendor) -> ActionsAnswer:
+    return await vendor.dividends(None, first, last)
+
+
+def _day(session: np.datetime64) -> date:
+    day: date = session.astype("datetime64[D]").item()
+    return day
+
+
+def _stretches(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """Cut [first, last], both inclusive, into stretches that a vendor answers in few pages."""
+    while first <= last:
+        end = min(last, first + timedelta(days=ACTIONS_STRETCH - 1))
+        yield first, end
+        first = end + timedelta(days=1)
+
+
+def _only_actions(found: ActionsAnswer, wanted: Container[str]) -> DailyAnswer:
+    """Return the actions of the wanted symbols as a part without bars."""
+    return DailyAnswer(
+        found.vendor,
+        Basis.RAW,
+        None,
+        BarBatch.empty(),
+        splits=tuple(s for s in found.splits if s.symbol in wanted),
+        dividends=tuple(d for d in found.dividends if d.symbol in wanted),
+    )
+
+
+def _basis(answer: DailyAnswer) -> _Basis:
+    return answer.vendor, answer.basis, answer.basis_date
+
+
+def _merged(answers: Sequence[DailyAnswer], asked_from: date | None) -> DailyAnswer:
+    """Join answers of one vendor on one basis."""
+    return DailyAnswer(
+        answers[0].vendor,
+        answers[0].basis,
+        answers[0].basis_date,
+        BarBatch.concat([a.bars for a in answers if len(a.bars)]),
+        tuple(s for a in answers for s in a.splits),
+        tuple(d for a in answers for d in a.dividends),
+        tuple(u for a in answers for u in a.unreadable),
+        silent=tuple(s for a in answers for s in a.silent),
+        learned_at=answers[-1].learned_at,
+        asked_from=asked_from,
+    )

@@ -1,0 +1,62 @@
+"""What stands before each call of a run, and hears of it afterwards: budgets, the record, health."""
+
+from __future__ import annotations
+
+from quantmatrix_pipeline.errors import QuotaExhausted, RateLimited
+from quantmatrix_pipeline.providers.routing.budget import Budgets
+from quantmatrix_pipeline.providers.routing.record import Record
+from quantmatrix_pipeline.providers.routing.state import States
+from quantmatrix_pipeline.providers.routing.time import Time
+from quantmatrix_pipeline.providers.transport.calls import Timed
+
+PATIENCE = 3.0  # seconds that a single question waits for a budget to renew: a limit per second, a rush of others
+
+
+class RunMeter:
+    """The meter of a router.
+
+    Parameters
+    ----------
+    states, time
+        Those of the router.
+    """
+
+    def __init__(self, states: States, time: Time) -> None:
+        self.budgets: Budgets | None = None  # there while the router is open
+        self.record = Record()
+        self._states = states
+        self._time = time
+        self._wait_until = 0.0
+        self._said_no: dict[str, RateLimited | QuotaExhausted] = {}
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Let calls wait for budgets until so many seconds from now, together: a night's fetch."""
+        self._wait_until = self._time.monotonic() + seconds
+
+    def patience(self) -> float:
+        """Return for how many seconds a call made now may wait."""
+        return max(PATIENCE, self._wait_until - self._time.monotonic())
+
+    async def admit(self, vendor: str, weight: int) -> None:
+        assert self.budgets is not None, "vendors are asked through an open router"
+        await self.settle(vendor)
+        await self.budgets.admit(vendor, weight, wait=self.patience())
+
+    def note(self, timed: Timed) -> None:
+        self.record.note(timed)
+        self._states.heard(timed)
+        if isinstance(timed.error, (RateLimited, QuotaExhausted)):
+            self._said_no[timed.vendor] = timed.error
+
+    async def settle(self, vendor: str) -> None:
+        """Shrink the budget of a vendor that said "too many", or close it for the day: before its next call."""
+        assert self.budgets is not None, "vendors are asked through an open router"
+        match self._said_no.pop(vendor, None):
+            case QuotaExhausted():
+                await self.budgets.exhaust(vendor)
+            case RateLimited() as error:
+                await self.budgets.shrink(vendor, error.retry_after)
+
+    async def settle_all(self) -> None:
+        for vendor in sorted(self._said_no):
+            await self.settle(vendor)
