@@ -178,7 +178,7 @@ def _why_not(capability: Capability, candidate: Candidate, now: float) -> str | 
     circuit = candidate.circuit
     match circuit.admits(now):
         case Admission.NOT_IN_PLAN:
-            return f"{capability} is not in this plan; asked again from {_instant(circuit.not_in_plan_until, now)}"
+            return f"not in this plan; asked again from {_instant(circuit.not_in_plan_until, now)}"
         case Admission.OPEN:
             return f"circuit open until {_instant(circuit.retry_at, now)} after {circuit.reason}"
         case Admission.PROBE_UNDER_WAY:

@@ -111,6 +111,7 @@ def test_what_the_vendor_answers_properly_is_no_error_and_what_it_fails_is(name:
     assert once_failed.after([outcome(100.0, name)]).error_ewma == pytest.approx(ewma)
 
 
-def test_more_bars_than_were_expected_are_a_fault_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="2026-01-05: 3 bars received of 2 expected"):
-        Health().with_bars(date(2026, 1, 5), 3, 2)
+@pytest.mark.parametrize("received", [-1, 3])
+def test_bars_that_cannot_have_been_received_are_a_fault_of_the_caller(received: int) -> None:
+    with pytest.raises(ValueError, match=f"2026-01-05: {received} bars received of 2 expected"):
+        Health().with_bars(date(2026, 1, 5), received, 2)

@@ -121,7 +121,7 @@ def test_each_skipped_vendor_has_its_reason_in_words() -> None:
         "fred": "does not offer quotes",
         "fmp": "FMP_API_KEY is not set",
         "finnhub": "circuit open until 11:33:20Z after AuthFailed",
-        "polygon": "quotes is not in this plan; asked again from 2026-11-19 11:06:40Z",
+        "polygon": "not in this plan; asked again from 2026-11-19 11:06:40Z",
         "yfinance": "circuit half open, a probe is under way until 11:07:10Z",
         "twelve_data": "day budget used up until 2026-11-19 00:00:00Z",
     }
