@@ -37,6 +37,12 @@ class Replay:
         return [c.path for c in self.calls if c.path.startswith(prefix)]
 
 
+def in_order(*replies: Reply) -> Callable[[Call], Reply]:
+    """Return what gives these replies one after the other, and the last one again and again."""
+    left = list(replies)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
 @contextmanager
 def replay(answer: Callable[[Call], Reply]) -> Iterator[Replay]:
     """Serve `answer` on a free port until the block ends."""
