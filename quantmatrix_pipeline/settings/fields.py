@@ -1,0 +1,188 @@
+"""The settings themselves: each variable with its type, its default and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+from quantmatrix_pipeline.settings.vendors import VendorFields, vendor_names
+
+NAMED_POLICIES = ("paid", "free")
+
+
+class Source(StrEnum):
+    """Where bars come from."""
+
+    AUTO = "auto"
+    FILES = "files"
+    VENDORS = "vendors"
+    YFINANCE = "yfinance"
+    SAMPLE = "sample"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def is_set(variable: str, value: str | None) -> bool:
+    """Say whether a variable counts as set: a blank one doesn't, but for a budget's, which lifts the limits."""
+    return value is not None and (bool(value.strip()) or variable.upper().endswith("_BUDGET"))
+
+
+def _listed(value: str) -> str:
+    return ",".join(vendor_names(value))
+
+
+def _general(value: str) -> str:
+    name = value.strip().lower()
+    return name if name in NAMED_POLICIES else _listed(value)
+
+
+def _policy(variable: str, of: str) -> Any:
+    return Field(
+        None,
+        validation_alias=AliasChoices(variable, f"QM_{variable}"),
+        description=f"vendors of {of}, best first, separated by commas",
+    )
+
+
+Vendors = Annotated[str, AfterValidator(_listed)]
+POLICY_FIELDS = (
+    "policy_eod",
+    "policy_eod_bulk",
+    "policy_bars_1m",
+    "policy_bars_5m",
+    "policy_quotes_l1",
+    "policy_options_chain",
+    "policy_constituents",
+    "policy_crypto",
+)
+
+
+class Settings(VendorFields):
+    """All settings; build it with `load()`, which turns a wrong value into one clear line."""
+
+    data_dir: Path = Field(Path(".qm"), description="embedded database, Dagster home, logs")
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("QM_DATABASE_URL", "DATABASE_URL"),
+        description="an external PostgreSQL 15 or newer; unset: the embedded one under QM_DATA_DIR",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("QM_REDIS_URL", "RLC_REDIS_URL", "REDIS_URL"),
+        description="a Redis for the shared keys; unset: everything works without",
+    )
+    source: Source = Field(Source.AUTO, description="auto, files, vendors, yfinance or sample")
+    files_dir: Path | None = Field(None, description="the folder of the files source, which holds a source.toml")
+    market_provider_policy: Annotated[str, AfterValidator(_general)] = Field(
+        "free",
+        validation_alias=AliasChoices("MARKET_PROVIDER_POLICY", "QM_MARKET_PROVIDER_POLICY"),
+        description="who serves bars and quotes, best first: paid, free, or vendors separated by commas",
+    )
+    policy_eod: Vendors | None = _policy("POLICY_EOD", "daily bars")
+    policy_eod_bulk: Vendors | None = _policy("POLICY_EOD_BULK", "the whole market by date")
+    policy_bars_1m: Vendors | None = _policy("POLICY_BARS_1M", "1-minute bars")
+    policy_bars_5m: Vendors | None = _policy("POLICY_BARS_5M", "5-minute bars")
+    policy_quotes_l1: Vendors | None = _policy("POLICY_QUOTES_L1", "quotes")
+    policy_options_chain: Vendors | None = _policy("POLICY_OPTIONS_CHAIN", "option chains")
+    policy_constituents: Vendors | None = _policy("POLICY_CONSTITUENTS", "index members")
+    policy_crypto: Vendors | None = _policy("POLICY_CRYPTO", "crypto bars and prices")
+    allow_source_override: bool = Field(
+        True,
+        validation_alias=AliasChoices("ALLOW_SOURCE_OVERRIDE", "QM_ALLOW_SOURCE_OVERRIDE"),
+        description="whether a request may name the vendor that it prefers",
+    )
+    api_host: str = Field("127.0.0.1", validation_alias=AliasChoices("QM_API_HOST", "API_HOST"))
+    api_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("QM_API_PORT", "API_PORT"))
+    ui_port: int = Field(3000, ge=1, le=65535, description="the Dagster UI of `qm up`")
+    calendar: str = Field("XNYS", description="exchange calendar of the equity universe")
+    close_grace_minutes: int = Field(
+        30, ge=0, le=600, description="a session's bars are final this long after the close"
+    )
+    start_session: date = Field(date(2000, 1, 3), description="the first session that has a partition")
+    benchmark: str | None = Field(
+        None, description="always tracked; unset: SPY, or IBM on the sample, which has no fund"
+    )
+    history_sessions: int = Field(1260, ge=1, le=20_000, description="how many sessions deep a first fetch goes")
+    fetch_concurrency: int = Field(16, ge=1, le=128, description="requests under way at once against one vendor")
+    call_timeout_seconds: float = Field(15, gt=0, le=600, description="how long one call to a vendor may take")
+    call_deadline_seconds: float = Field(60, gt=0, le=3600, description="how long a call may take with its retries")
+    budget_wait_seconds: float = Field(
+        900, ge=0, description="how long one fetch may wait in total for budgets per minute to renew"
+    )
+    answer_cache: bool = Field(
+        True, description="whether vendors' answers are kept, to be served again while they hold"
+    )
+    profile_max_age_days: int = Field(7, ge=1, description="a company's profile is asked for anew after so many days")
+    profile_calls: int = Field(200, ge=0, description="at most so many calls for profiles per refresh")
+    coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
+    lock_wait_seconds: float = Field(600, ge=0, description="how long a step waits for another run of the same step")
+    stale_cooldown_minutes: int = Field(60, ge=1, description="pause before the stale sensor launches again")
+    nightly_cron: str = Field(
+        "30 17 * * 1-5",
+        description="the nightly chain, in the exchange's time zone",
+    )
+    discord_webhook: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("QM_DISCORD_WEBHOOK", "DISCORD_WEBHOOK_SYSTEM_STATUS"),
+        description="where failures and failed checks are posted",
+    )
+    user_agent: str = Field("quantmatrix-pipeline/0.1 (market data; self-hosted)", description="sent to Wikipedia")
+    log_level: LogLevel = Field(LogLevel.INFO, validation_alias=AliasChoices("QM_LOG_LEVEL", "LOG_LEVEL"))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment, and no file: `loading` hands over what a file sets and the environment doesn't."""
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if is_set(name, value)}
+        return init_settings, env_settings
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("nightly_cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError("a cron schedule has five fields, such as '30 17 * * 1-5'")
+        return value
+
+    @field_validator("call_deadline_seconds")
+    @classmethod
+    def _holds_one_call(cls, value: float, info: ValidationInfo) -> float:
+        one = info.data.get("call_timeout_seconds", 0)
+        if value < one:
+            raise ValueError(
+                f"a deadline of {value:g} s is shorter than one call may take (QM_CALL_TIMEOUT_SECONDS, {one:g} s)"
+            )
+        return value
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.data_dir.resolve() / "dagster"
+
+    @property
+    def policies(self) -> Mapping[str, str | None]:
+        """The policies of single capabilities: variable such as `POLICY_EOD` -> vendors separated by commas, None where
+        it is not set.
+        """
+        return {field.upper(): getattr(self, field) for field in POLICY_FIELDS}

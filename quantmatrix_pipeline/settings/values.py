@@ -1,0 +1,56 @@
+"""The kinds of values that settings of vendors take, and what each accepts."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+
+UNLIMITED = "unlimited"
+_LIMIT = re.compile(r"([1-9]\d*)/(s|min|day)")
+
+
+def _key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    # Whatever else it is, it would be refused by the HTTP client, whose message shows it.
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("a key is printable ASCII without blanks")
+    return SecretStr(text)
+
+
+def _base_url(value: str) -> str:
+    # No message shows the value: whoever writes credentials into an address wrote a secret.
+    try:
+        parts = urlsplit(value.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("this is no URL; write one such as https://proxy.example/path") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("an address starts with http:// or https:// and names a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no user and no password; keys have variables of their own")
+    if parts.query or parts.fragment:
+        raise ValueError("an address ends with its path; a query or fragment would be lost")
+    return value.strip().rstrip("/?#")
+
+
+def _budget(value: str) -> str:
+    text = value.strip().lower()
+    if text in ("", "none", UNLIMITED):
+        return UNLIMITED
+    units = []
+    for part in text.split():
+        match = _LIMIT.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{part!r} is no limit; write them like '8/min 800/day' (units s, min, day), or 'none'")
+        units.append(match[2])
+    if repeated := next((unit for unit in units if units.count(unit) > 1), None):
+        raise ValueError(f"two limits per {repeated}; name one")
+    return " ".join(text.split())
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Budget = Annotated[str, AfterValidator(_budget)]
