@@ -24,12 +24,12 @@ whose plan lacks it, is skipped anyway. A variable of its own, where it is set, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from quantmatrix_pipeline.providers.contract import Capability
+from quantmatrix_pipeline.settings import vendor_names
 
 GENERAL = "MARKET_PROVIDER_POLICY"
 DEFAULT_GENERAL = "free"
@@ -39,29 +39,6 @@ NAMED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "free": ("finnhub", "twelve_data", "alpha_vantage", "yfinance"),
     }
 )
-VENDORS = (
-    "fmp",
-    "twelve_data",
-    "finnhub",
-    "alpha_vantage",
-    "polygon",
-    "yfinance",
-    "binance",
-    "coingecko",
-    "cryptocompare",
-    "fred",
-    "wikipedia",
-)
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "yahoo": "yfinance",
-        "massive": "polygon",
-        "twelvedata": "twelve_data",
-        "alphavantage": "alpha_vantage",
-        "crypto_compare": "cryptocompare",
-    }
-)
-
 # Which variable overrides the order of which capabilities.
 OVERRIDES: Mapping[str, tuple[Capability, ...]] = MappingProxyType(
     {
@@ -124,13 +101,13 @@ class Policies:
             A vendor that is not known, names the variable, the name and the known ones; a list that names nobody; or a
             variable that is none of `OVERRIDES`.
         """
-        by_default = NAMED.get(general.strip().lower()) or vendors_of(GENERAL, general)
+        by_default = NAMED.get(general.strip().lower()) or _vendors(GENERAL, general)
         orders = dict(_OF_THEIR_OWN) | dict.fromkeys(_BY_GENERAL, by_default)
         for variable, text in (overrides or {}).items():
             if variable not in OVERRIDES:
                 raise ValueError(f"{variable} sets no policy; known are {', '.join(OVERRIDES)}")
             if text is not None and text.strip():
-                orders |= dict.fromkeys(OVERRIDES[variable], vendors_of(variable, text))
+                orders |= dict.fromkeys(OVERRIDES[variable], _vendors(variable, text))
         return cls(MappingProxyType(orders))
 
     def of(self, capability: Capability) -> tuple[str, ...]:
@@ -138,25 +115,8 @@ class Policies:
         return self.orders[capability]
 
 
-def vendors_of(variable: str, text: str) -> tuple[str, ...]:
-    """Return the vendors that a list names, in its order, each once.
-
-    Names are separated by commas; case, blanks and hyphens don't matter (`Twelve Data`, `twelve-data`).
-
-    Raises
-    ------
-    ValueError
-        If one is not known, or there is none; names `variable`.
-    """
-    known = f"known are {', '.join(VENDORS)}"
-    found: dict[str, None] = {}
-    for part in text.split(","):
-        plain = re.sub(r"[\s-]+", "_", part.strip().lower())
-        vendor = ALIASES.get(plain, plain)
-        if vendor and vendor not in VENDORS:
-            raise ValueError(f"{variable}: {part.strip()!r} is no vendor; {known}")
-        if vendor:
-            found[vendor] = None
-    if not found:
-        raise ValueError(f"{variable}={text!r} names no vendor; {known}")
-    return tuple(found)
+def _vendors(variable: str, text: str) -> tuple[str, ...]:
+    try:
+        return vendor_names(text)
+    except ValueError as error:
+        raise ValueError(f"{variable}: {error}") from None

@@ -26,6 +26,7 @@ from quantmatrix_pipeline.providers.routing.circuit import Admission
 from quantmatrix_pipeline.providers.routing.limits import Limits
 from quantmatrix_pipeline.providers.routing.meter import RunMeter
 from quantmatrix_pipeline.providers.routing.order import Candidate, Ranking, rank
+from quantmatrix_pipeline.providers.routing.overview import VendorView, view
 from quantmatrix_pipeline.providers.routing.policy import Policies
 from quantmatrix_pipeline.providers.routing.record import Record
 from quantmatrix_pipeline.providers.routing.state import States
@@ -94,7 +95,7 @@ class Router:
         self.states = states
         states.offered = {name: tuple(vendor.offers) for name, vendor in vendors.items()}
         self._vendors = vendors
-        self._policies = policies
+        self.policies = policies
         self._meter = meter
         self._ledger = ledger
         self._limits = limits
@@ -161,7 +162,7 @@ class Router:
         ConfigurationError
             A vendor is preferred that is not known, or preferences are switched off.
         """
-        names = [name for name in self._policies.of(capability) if name in self._vendors]
+        names = [name for name in self.policies.of(capability) if name in self._vendors]
         if prefer is not None:
             if not self._allow_override:
                 raise ConfigurationError(f"{prefer} can't be asked for by name: ALLOW_SOURCE_OVERRIDE is off")
@@ -226,6 +227,24 @@ class Router:
     def patience(self) -> float:
         """Return for how many seconds a call made now may wait for its budget."""
         return self._meter.patience()
+
+    async def look(self) -> list[VendorView]:
+        """Return what is known of every vendor, by name; asks none, writes nothing."""
+        await self.states.refresh()
+        budgets = Budgets(self._ledger, self._limits, self._time)
+        return [
+            view(
+                name,
+                self._missing_keys.get(name),
+                {capability: self.states.circuit(name, capability) for capability in vendor.offers},
+                self.states.health(name),
+                self.states.heard_at(name),
+                budgets.limits(name),
+                await budgets.room(name),
+                self._time.now(),
+            )
+            for name, vendor in sorted(self._vendors.items())
+        ]
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -343,7 +362,7 @@ class Router:
         """Return the vendors of index members, best first, each asked through this router."""
         return [
             RoutedMembers(self, name)
-            for name in self._policies.of(Capability.CONSTITUENTS)
+            for name in self.policies.of(Capability.CONSTITUENTS)
             if name in self._vendors and name not in self._missing_keys
         ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from quantmatrix_pipeline.providers.contract import Capability
-from quantmatrix_pipeline.providers.routing.policy import OVERRIDES, VENDORS, Policies
+from quantmatrix_pipeline.providers.routing.policy import OVERRIDES, Policies
+from quantmatrix_pipeline.settings import VENDORS
 
 PAID = ("fmp", "polygon", "twelve_data", "yfinance")
 FREE = ("finnhub", "twelve_data", "alpha_vantage", "yfinance")
@@ -82,7 +83,7 @@ def test_an_unknown_vendor_is_refused_with_the_variable_the_name_and_the_known_o
 
 
 def test_a_list_that_names_nobody_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^MARKET_PROVIDER_POLICY=' , ' names no vendor; known are fmp, "):
+    with pytest.raises(ValueError, match=r"^MARKET_PROVIDER_POLICY: ' , ' names no vendor; known are fmp, "):
         Policies.build(" , ")
 
 

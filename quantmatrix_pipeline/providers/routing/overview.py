@@ -1,0 +1,100 @@
+"""What is known of each vendor at this moment, for people, the API and the metrics. Asks no vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from quantmatrix_pipeline.providers.contract import Capability
+from quantmatrix_pipeline.providers.routing.budget_ledger import Room
+from quantmatrix_pipeline.providers.routing.circuit import Circuit, State
+from quantmatrix_pipeline.providers.routing.health import Health, Score
+from quantmatrix_pipeline.providers.routing.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitView:
+    """One capability's circuit; instants are in UTC."""
+
+    state: State
+    reason: str | None
+    retry_at: datetime | None
+    not_in_plan_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class VendorView:
+    """One vendor.
+
+    Attributes
+    ----------
+    missing_key
+        The variable that would hold the key it needs; None where there is one, or none is needed.
+    state
+        The worst of its circuits.
+    circuits
+        Those that are not simply closed.
+    score
+        With the worst circuit as its breaker part.
+    """
+
+    name: str
+    missing_key: str | None
+    capabilities: tuple[Capability, ...]
+    state: State
+    circuits: Mapping[Capability, CircuitView]
+    score: Score
+    health: Health
+    limits: Limits
+    room: Room
+    heard_at: datetime | None
+
+
+def view(
+    name: str,
+    missing_key: str | None,
+    circuits: Mapping[Capability, Circuit],
+    health: Health,
+    heard_at: float | None,
+    limits: Limits,
+    room: Room,
+    now: float,
+) -> VendorView:
+    """Put together what is known of a vendor; `circuits` are those of all that it offers, `now` in epoch seconds."""
+    states = {capability: circuit.state_at(now) for capability, circuit in circuits.items()}
+    worst = min(states.values(), key=lambda state: state.level, default=State.CLOSED)
+    return VendorView(
+        name,
+        missing_key,
+        tuple(sorted(circuits)),
+        worst,
+        {
+            capability: CircuitView(
+                states[capability],
+                circuit.reason,
+                _instant(circuit.retry_at if states[capability] is not State.CLOSED else None),
+                _instant(circuit.not_in_plan_until if (circuit.not_in_plan_until or 0) > now else None),
+            )
+            for capability, circuit in sorted(circuits.items())
+            if states[capability] is not State.CLOSED or (circuit.not_in_plan_until or 0) > now
+        },
+        health.score(worst),
+        health,
+        limits,
+        room,
+        _instant(heard_at),
+    )
+
+
+def overall(vendors: Sequence[VendorView]) -> str:
+    """Say in a word how the vendors that can be asked are: healthy, degraded (some are not), down (none is), none."""
+    able = [v for v in vendors if v.missing_key is None]
+    well = [v for v in able if v.state is State.CLOSED]
+    if not able:
+        return "none"
+    return "healthy" if len(well) == len(able) else "degraded" if well else "down"
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
