@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
@@ -16,9 +16,17 @@ _CLOSE = 16  # o'clock in New York; on a half day that is later than needed, nev
 
 def closed_sessions(session: Dates, at: datetime) -> Bools:
     """Return which sessions of the US exchanges had closed at an instant, shape of `session`."""
+    return session <= np.datetime64(_last_closed(at), "D")
+
+
+def has_closed(session: date, at: datetime) -> bool:
+    """Return whether a session of the US exchanges had closed at an instant."""
+    return session <= _last_closed(at)
+
+
+def _last_closed(at: datetime) -> date:
     here = at.astimezone(NEW_YORK)
-    today = np.datetime64(here.date(), "D")
-    return session <= today if here.hour >= _CLOSE else session < today
+    return here.date() if here.hour >= _CLOSE else here.date() - timedelta(days=1)
 
 
 def closed_bars(opened_at: Instants, interval: str, at: datetime) -> Bools:

@@ -16,6 +16,7 @@ from fractions import Fraction
 from http import HTTPStatus
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -59,7 +60,7 @@ from quantmatrix_pipeline.providers.transport.reading import (
     sessions,
 )
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions
+from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions, has_closed
 from quantmatrix_pipeline.providers.vendors.held import HeldBars
 
 VENDOR = "fmp"
@@ -67,6 +68,7 @@ FREE_ROWS = 5  # splits or dividends that the free plan gives
 MOST_ROWS = 1000
 BULK_REACH = 7  # days; nobody says whether older whole markets are adjusted, and a symbol's range costs one call
 _MARGIN = timedelta(days=10)  # over any holidays: a known symbol then has a bar, even if not on the day asked for
+_LEAST, _MOST = 1e-6, 1e6  # shares on either side of a split
 _DAY = 24 * 3600.0
 _INTERVALS = {"1m": "1min", "5m": "5min"}
 _BULK_COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume")
@@ -109,7 +111,7 @@ class _Candle(msgspec.Struct, gc=False):
 class _QuoteRow(msgspec.Struct, rename="camel"):
     symbol: str
     price: float | None
-    timestamp: int  # seconds
+    timestamp: Annotated[int, msgspec.Meta(ge=0, lt=1 << 33)]  # seconds, up to the year 2242
     open: float | None = None
     day_high: float | None = None
     day_low: float | None = None
@@ -429,7 +431,7 @@ def read_bulk(call: Call, session: date, answer: Answer) -> DailyAnswer:
     """Transform the whole world's bars of one session, a CSV text, into those of US symbols.
 
     US share classes are written with a dash, so a dot is the suffix of a foreign exchange, and left out. A row that
-    holds no number, or is of another day, is `unreadable`. No rows are a day that the vendor does not have.
+    holds no number, or is of another day, is `unreadable`. A day that has not closed has no rows.
 
     Raises
     ------
@@ -437,10 +439,12 @@ def read_bulk(call: Call, session: date, answer: Answer) -> DailyAnswer:
         If the header lacks a column, the last row is cut off, or all rows are another day's.
     """
     text = answer.content.decode(errors="replace").strip()
-    if text in ("", "[]"):
+    if text in ("", "[]") or not has_closed(session, answer.learned_at):
         return DailyAnswer(VENDOR, Basis.SPLIT, _today(answer), BarBatch.empty(), learned_at=answer.learned_at)
-    lines = csv.reader(io.StringIO(text))
-    header = next(lines)
+    try:
+        header, *lines = csv.reader(io.StringIO(text))
+    except csv.Error as error:
+        raise MalformedResponse(VENDOR, f"{call.endpoint}: no CSV ({error}): {answer.text(80)!r}") from error
     missing = [name for name in _BULK_COLUMNS if name not in header]
     if missing:
         what = f"{call.endpoint}: no CSV with {', '.join(missing)}: {answer.text(80)!r}"
@@ -451,13 +455,15 @@ def read_bulk(call: Call, session: date, answer: Answer) -> DailyAnswer:
     index: list[int] = []
     values: list[tuple[float, ...]] = []
     unreadable: list[UnreadableRow] = []
-    seen = of_the_day = 0
-    cells: list[str] = header
+    of_the_day = 0
+    if lines and len(lines[-1]) != len(header):
+        raise MalformedResponse(VENDOR, f"{call.endpoint}: cut off in row {len(lines)}: {','.join(lines[-1])[:80]!r}")
     for cells in lines:
         if len(cells) != len(header):
+            detail = f"whole market of {day}: {len(cells)} cells, not {len(header)}"
+            unreadable.append(UnreadableRow(None, session, "unreadable_row", detail, {"cells": cells}))
             continue
         theirs, dated, *numbers = (cells[i] for i in at)
-        seen += 1
         of_the_day += dated == day
         symbol = _of_the_us(theirs)
         if symbol is None:
@@ -470,9 +476,7 @@ def read_bulk(call: Call, session: date, answer: Answer) -> DailyAnswer:
             continue
         index.append(names.setdefault(symbol, len(names)))
         values.append(bar)
-    if len(cells) != len(header):
-        raise MalformedResponse(VENDOR, f"{call.endpoint}: cut off in row {seen + 1}: {','.join(cells)[:80]!r}")
-    if seen and not of_the_day:
+    if lines and not of_the_day:
         raise MalformedResponse(VENDOR, f"{call.endpoint}: asked for {day}, answered with other days' bars")
     columns = np.array(values, np.float64).reshape(-1, 5).T
     batch = BarBatch(
@@ -566,7 +570,7 @@ def read_splits(call: Call, answer: Answer) -> Actions:
     found: dict[tuple[date, Fraction], Split] = {}
     for row in rows:
         same_symbol(VENDOR, call, call.params["symbol"], row.symbol)
-        if not (row.numerator > 0 and row.denominator > 0):
+        if not (_LEAST < row.numerator < _MOST and _LEAST < row.denominator < _MOST):
             what = f"{call.endpoint}: a split of {row.date} by {row.numerator} for {row.denominator}"
             raise MalformedResponse(VENDOR, what, symbol=symbol)
         ratio = Fraction(str(row.numerator)) / Fraction(str(row.denominator))  # as decimal text: 1.05 is 21/20

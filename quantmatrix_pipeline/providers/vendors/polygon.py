@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -48,7 +48,7 @@ from quantmatrix_pipeline.providers.transport.http import Http, retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK, keep_until_close
 from quantmatrix_pipeline.providers.transport.reading import decode, finite, one_symbol, same_symbol
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions
+from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions, has_closed
 from quantmatrix_pipeline.providers.vendors.held import HeldBars
 
 VENDOR = "polygon"
@@ -59,6 +59,7 @@ _MINUTES = {"1m": "1", "5m": "5"}
 _MARGIN = timedelta(days=10)  # over any holidays: a known symbol then has a bar, even if not on the day asked for
 _TWICE = timedelta(days=14)  # within which a symbol does not split twice alike
 _DELAY = timedelta(minutes=15)  # by which a plan's answers lag that call themselves delayed
+_LEAST, _MOST = 1e-6, 1e6  # shares on either side of a split
 _DAY = 24 * 3600.0
 _HOUR_MS = 3_600_000
 _MIDNIGHTS = (4 * _HOUR_MS, 5 * _HOUR_MS)  # of New York, in UTC
@@ -67,13 +68,15 @@ _GOOD = ("OK", "DELAYED")
 log = logging.getLogger(__name__)
 
 Millis = npt.NDArray[np.int64]
+MillisStamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]  # up to the year 2248
+NanosStamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
 R = TypeVar("R")
 
 
 class _Bar(
     msgspec.Struct, gc=False, rename={"at": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 ):
-    at: int
+    at: MillisStamp
     open: float | None = None
     high: float | None = None
     low: float | None = None
@@ -133,7 +136,7 @@ class _Details(msgspec.Struct):
 
 class _Trade(msgspec.Struct):
     p: float | None = None
-    t: int | None = None  # nanoseconds
+    t: NanosStamp | None = None
 
 
 class _Spread(msgspec.Struct, rename={"ask": "P", "bid": "p"}):
@@ -151,7 +154,7 @@ class _DayBar(msgspec.Struct):
 
 class _Snapshot(msgspec.Struct, rename={"trade": "lastTrade", "spread": "lastQuote", "previous": "prevDay"}):
     ticker: str
-    updated: int  # nanoseconds
+    updated: NanosStamp
     day: _DayBar
     previous: _DayBar | None = None
     trade: _Trade | None = None
@@ -475,7 +478,8 @@ def read_grouped(call: Call, session: date, answer: Answer) -> DailyAnswer:
     """Transform a whole market's bars of one session.
 
     Tickers without a canonical symbol (preferred shares, rights) are left out; a row without a price, or of another
-    day, is `unreadable`. No rows at all are a day without trade, or one that the vendor does not have yet.
+    day, is `unreadable`. No rows at all are a day without trade, one that has not closed, or one that the vendor does not
+    have yet.
 
     Raises
     ------
@@ -483,7 +487,8 @@ def read_grouped(call: Call, session: date, answer: Answer) -> DailyAnswer:
         If it is not of the documented shape, shorter than it says, or wholly another day's.
     """
     body = _complete(call, decode(VENDOR, call, answer, _Bars[_MarketBar]))
-    rows = body.results or []
+    until = answer.learned_at - (_DELAY if body.status == "DELAYED" else timedelta(0))
+    rows = body.results if body.results and has_closed(session, until) else []
     found = [canonical(row.ticker) for row in rows]
     names = [name for name in found if name is not None]
     if len(names) < len(rows):
@@ -543,7 +548,7 @@ def read_splits(call: Call, answer: Answer) -> ActionsPage:
         symbol = _of_action(call, row.ticker)
         if symbol is None:
             continue
-        if row.split_from > 0 and row.split_to > 0:
+        if _LEAST < row.split_from < _MOST and _LEAST < row.split_to < _MOST:
             # As decimal text, so that 1.05 is 21/20.
             found.append(Split(symbol, row.execution_date, Fraction(str(row.split_to)) / Fraction(str(row.split_from))))
         else:
