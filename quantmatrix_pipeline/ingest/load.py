@@ -1,12 +1,14 @@
-"""Store one part of a source's answer: prove its bars sound beside what is stored, then write all of it at once."""
+"""Store the parts of a source's answer: prove each part's bars sound beside what is stored, then write all of it at
+once.
+"""
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,20 +16,35 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars import rules
-from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Ints
+from quantmatrix_pipeline.bars.adjustment import SplitTable
+from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Floats, Ints
 from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
+from quantmatrix_pipeline.ingest.asked import Asked
+from quantmatrix_pipeline.ingest.refused import refused_bars, unreadable_rows
 from quantmatrix_pipeline.ingest.report import IngestReport
+from quantmatrix_pipeline.ingest.tails import COLUMNS, Tails
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.warehouse import actions, fetches
 from quantmatrix_pipeline.warehouse import bars as tables
+from quantmatrix_pipeline.warehouse.bars import Columns
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
+from quantmatrix_pipeline.warehouse.kept_writer import kept_writer
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
-INTERVAL = "1d"
+_BEGINNING = np.datetime64("0001-01-01", "D")
+_END = np.datetime64("9999-12-31", "D")
+
+
+class _Splits:
+    """The splits in force, and which instruments ever split."""
+
+    def __init__(self, stored: pa.Table) -> None:
+        self.table: SplitTable = split_table(stored)
+        self.instrument_id: Ints = np.unique(stored["instrument_id"].to_numpy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +55,210 @@ class _Rows:
 
     instrument_id: Ints
     session: Dates
-    values: dict[str, npt.NDArray[np.float64]]  # open .. volume
+    values: dict[str, Floats]  # open .. volume
     source_id: npt.NDArray[np.int16]
     fetched: Bools  # came with this answer
     judged: Bools  # fetched, or stored after the first fetched bar: its flags may change
-    stored_verdict: dict[str, npt.NDArray[Any]]  # as stored; meaningless where fetched
-    stored: pa.Table  # the stored ones as they were read
+    concerned: Ints  # whose bars these are, sorted, and who has none
+    later: Columns  # the stored bars from each instrument's first fetched one on, as they were read
+    later_at: npt.NDArray[np.intp]  # where they stand
+
+
+class DailyStore:
+    """Stores the parts of one fetch, each in a transaction of its own; used as a context manager.
+
+    It remembers from part to part what would cost a part of eight thousand instruments more than its own bars: the
+    connection, what was asked for, the splits, the last bars of each instrument. Nobody else may write daily bars
+    meanwhile: the caller holds the exclusive lock `bars_1d`.
+
+    Parameters
+    ----------
+    instruments, requests
+        By symbol: what is tracked, and what was asked for.
+    report
+        What was done is added to it.
+    now
+        When these bars are learned; stands as `as_of` beside each of them.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        calendar: TradingCalendar,
+        instruments: Mapping[str, Tracked],
+        requests: Mapping[str, BarRequest],
+        report: IngestReport,
+        now: datetime,
+    ) -> None:
+        self._warehouse = warehouse
+        self._calendar = calendar
+        self._instruments = instruments
+        self._report = report
+        self._now = now
+        self._symbols = {t.instrument_id: symbol for symbol, t in instruments.items()}
+        self._indices = np.array([t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX], np.int32)
+        self._asked = Asked(calendar, instruments, requests)
+        self._first_bar: Dates = np.full(len(self._asked.instrument_id), _END)  # as the cursors know it
+        self._sources: Sources = {}
+        self._source_ids: dict[tuple[str, str, date | None], int] = {}
+        self._splits: _Splits | None = None
+        self._tails = Tails()
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> DailyStore:
+        self._transaction = self._open.enter_context(kept_writer(self._warehouse))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def store(self, answer: DailyAnswer) -> None:
+        """Validate and write one part of an answer in one transaction, and add what was done to the report.
+
+        Sound bars are stored, refused ones logged with their reasons and payload, actions appended, cursors moved: all
+        of it or, when anything fails, nothing.
+        """
+        check_batch(answer.bars, vendor=answer.vendor)
+        bars, place = self._asked.only_asked(answer.bars)
+        source = self._source_id(answer)
+        try:
+            self._write(answer, bars, place, source)
+        except BaseException:
+            self._tails.empty()
+            self._splits = None
+            raise
+
+    def _write(self, answer: DailyAnswer, bars: BarBatch, place: Ints, source: int) -> None:
+        now, instrument_id = self._now, self._asked.instrument_id[place]
+        first_bar = self._first_bar.copy()
+        np.minimum.at(first_bar, place, bars.session)
+        with self._transaction() as transaction:
+            transaction.lock("bars_1d")
+            learned = actions.write_actions(transaction, _actions(answer, self._instruments, now))
+            if learned or self._splits is None:
+                self._splits = _Splits(actions.read_splits(transaction))
+            rows = self._beside_stored(transaction, instrument_id, bars, source, learned)
+            verdict = self._judge(rows, self._splits)
+            sound = rows.fetched & ~verdict.rejected
+            counts = tables.write_daily(transaction, _table(rows, verdict, sound), now, stored=rows.later)
+            changed = _flags_changed(rows, verdict)
+            if changed.any():
+                rescored = _table(rows, verdict, changed)
+                tables.write_daily(transaction, rescored, now, reason="rescored", stored=rows.later)
+            log = refused_bars(
+                answer.vendor,
+                rows.instrument_id,
+                rows.session,
+                rows.values,
+                verdict.reasons,
+                np.flatnonzero(rows.fetched & verdict.rejected),
+                self._symbols,
+                now,
+            )
+            log += unreadable_rows(answer, self._instruments, now)
+            fetches.write_log(transaction, log)
+            mark_due(transaction, _changed_since(rows, sound | changed, learned))
+            fetches.move_cursors(transaction, answer.vendor, self._begun(first_bar), now)
+        self._first_bar = first_bar
+        self._tails.keep(_stored_now(rows, sound), rows.concerned, np.unique(rows.later["instrument_id"]))
+        _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()))
+
+    def _source_id(self, answer: DailyAnswer) -> int:
+        source = (answer.vendor, answer.basis.value, answer.basis_date)
+        if source not in self._source_ids:
+            self._source_ids[source] = tables.source_id(self._warehouse, *source)
+            self._sources = tables.sources(self._warehouse)
+        return self._source_ids[source]
+
+    def _beside_stored(
+        self,
+        transaction: ArrowTransaction,
+        instrument_id: Ints,
+        bars: BarBatch,
+        source: int,
+        learned: Mapping[int, date],
+    ) -> _Rows:
+        """Merge the fetched bars with the stored ones that their verdict depends on, or whose verdict depends on them.
+
+        `learned` is instrument_id -> earliest ex-date of the splits that the answer brought: what looked like a gap
+        from there on may have been a split.
+        """
+        order = np.lexsort((bars.session, instrument_id))  # stable: repeats of a key stay as they came
+        instrument_id, session = instrument_id[order], bars.session[order]
+        ids, first, last = _spans(instrument_id, session, self._calendar, learned)
+        known = self._tails.precede(ids, first)
+        known[np.searchsorted(ids, list(learned))] = False
+        if not known.any():
+            self._tails.empty()  # parts that share no instrument, as those of a source that answers by symbol
+        unknown = ids[~known]
+        read = tables.read_neighbourhood(transaction, unknown, first[~known], last[~known], around=rules.CONTEXT_BARS)
+        from_first_on = read["session"] >= first[np.searchsorted(ids, read["instrument_id"])]
+        later = {name: column[from_first_on] for name, column in read.items()}
+        before = _joined(self._tails.without(unknown), {name: read[name][~from_first_on] for name in COLUMNS})
+        stored = _joined(before, {name: later[name] for name in COLUMNS})
+
+        stored_keys = tables.packed_keys(stored["instrument_id"], stored["session"])
+        # A date may be absurd; it is refused, wherever it stands.
+        keys = tables.packed_keys(instrument_id, np.clip(session, _BEGINNING, _END))
+        place = np.searchsorted(stored_keys, keys, side="right")  # a stored bar stands before a fetched one of its key
+        fetched_at = place + np.arange(len(keys))
+        fetched = np.zeros(len(keys) + len(stored_keys), np.bool_)
+        fetched[fetched_at] = True
+        stored_at = np.flatnonzero(~fetched)
+
+        def merged(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            column = np.empty(len(fetched), old.dtype)
+            column[stored_at], column[fetched_at] = old, new
+            return column
+
+        later_at = stored_at[np.searchsorted(stored_keys, tables.packed_keys(later["instrument_id"], later["session"]))]
+        again = (place > 0) & (stored_keys[place - 1] == keys) if len(stored_keys) else np.zeros(len(keys), np.bool_)
+        judged = fetched.copy()
+        judged[later_at] = True
+        judged[stored_at[place[again] - 1]] = False  # replaced, or its twin is refused: either way it stays as it is
+        return _Rows(
+            instrument_id=merged(stored["instrument_id"], instrument_id),
+            session=merged(stored["session"], session),
+            values={name: merged(stored[name], getattr(bars, name)[order]) for name in FIELDS},
+            source_id=merged(stored["source_id"], np.full(len(keys), source, np.int16)),
+            fetched=fetched,
+            judged=judged,
+            concerned=ids,
+            later=later,
+            later_at=later_at,
+        )
+
+    def _judge(self, rows: _Rows, splits: _Splits) -> rules.Verdict:
+        heads = _heads(rows.instrument_id)  # the rows are sorted: one run per instrument
+        index = (np.cumsum(heads) - 1).astype(np.int32)
+        ids = rows.instrument_id[heads]
+        # Few instruments ever split; for the others every unit is 1.
+        split = np.flatnonzero(np.isin(ids, splits.instrument_id)[index])
+        unit = np.ones(len(index))
+        unit[split] = stored_units(
+            splits.table, rows.instrument_id[split], rows.session[split], rows.source_id[split], self._sources
+        )
+        return rules.validate(
+            rules.BarRows(
+                instrument_index=index,
+                session=rows.session,
+                **rows.values,
+                unit=unit,
+                is_new=rows.judged,
+                without_volume=np.isin(ids, self._indices),
+            ),
+            self._calendar,
+        )
+
+    def _begun(self, first_bar: Dates) -> list[tuple[int, date, date | None]]:
+        """Return, for whom a bar came that is earlier than any before, since when it was asked for and that bar's
+        session.
+        """
+        moved = np.flatnonzero(first_bar < self._first_bar)
+        columns = (self._asked.instrument_id, self._asked.since, first_bar)
+        return list(zip(*(column[moved].tolist() for column in columns), strict=True))
 
 
 def store_answer(
@@ -55,118 +270,42 @@ def store_answer(
     report: IngestReport,
     now: datetime,
 ) -> None:
-    """Validate and write one part of an answer in one transaction, and add what was done to `report`.
+    """Store one part by itself; see `DailyStore`."""
+    asked = {symbol: requests[symbol] for symbol in answer.bars.symbols if symbol in requests}
+    with DailyStore(warehouse, calendar, instruments, asked, report, now) as parts:
+        parts.store(answer)
 
-    Sound bars are stored, refused ones logged with their reasons and payload, actions appended, cursors moved: all of
-    it or, when anything fails, nothing.
+
+def _spans(
+    instrument_id: Ints, session: Dates, calendar: TradingCalendar, learned: Mapping[int, date]
+) -> tuple[Ints, Dates, Dates]:
+    """Return the instruments concerned, sorted, and the first and last day on which something may change for each.
+
+    The bars are sorted. A split concerns all bars from its ex-date on; a bar on no session none.
     """
-    check_batch(answer.bars, vendor=answer.vendor)
-    bars = _wanted(answer.bars, calendar, instruments, requests)
-    ids = np.array([instruments[s].instrument_id if s in instruments else -1 for s in answer.bars.symbols], np.int32)
-    instrument_id = ids[bars.symbol_index] if len(bars) else np.empty(0, np.int32)
-    source = tables.source_id(warehouse, answer.vendor, answer.basis.value, answer.basis_date)
-    sources = tables.sources(warehouse)
-    with warehouse.arrow() as transaction:
-        transaction.lock("bars_1d")
-        learned = actions.write_actions(transaction, _actions(answer, instruments, now))
-        rows = _beside_stored(transaction, instrument_id, bars, source, learned)
-        verdict = _judge(transaction, rows, calendar, instruments, sources)
-        refused = rows.fetched & verdict.rejected
-        counts = tables.write_daily(
-            transaction, _table(rows, verdict, rows.fetched & ~refused), now, stored=rows.stored
-        )
-        changed = _flags_changed(rows, verdict)
-        if changed.any():
-            tables.write_daily(transaction, _table(rows, verdict, changed), now, reason="rescored", stored=rows.stored)
-        log = _refusals(answer, rows, verdict, np.flatnonzero(refused), instruments, now) + _unreadable(
-            answer, instruments, now
-        )
-        fetches.write_log(transaction, log)
-        mark_due(transaction, _changed_since(rows, (rows.fetched & ~refused) | changed, learned))
-        fetches.move_cursors(transaction, answer.vendor, _asked(answer, instruments, requests, rows), now)
-
-    report.fetched += len(bars) + len(answer.unreadable)
-    report.inserted += counts.inserted
-    report.revised += counts.revised
-    report.unchanged += counts.unchanged
-    report.rejected += len(log)
-    report.rescored += int(changed.sum())
-    sound = rows.fetched & ~verdict.rejected
-    report.flagged += int((sound & (verdict.reasons != 0)).sum())
-    report.splits += len(answer.splits)
-    report.dividends += len(answer.dividends)
-    times = np.bincount(verdict.reasons[rows.fetched])
-    for flags in np.flatnonzero(times):
-        for code in rules.codes(int(flags)):
-            report.reasons[code] += int(times[flags])
-    report.reasons.update(row.reason for row in answer.unreadable)
-    report.failures.update({symbol: f"{type(e).__name__}: {e}" for symbol, e in answer.failures.items()})
-
-
-def _wanted(
-    bars: BarBatch, calendar: TradingCalendar, instruments: Mapping[str, Tracked], requests: Mapping[str, BarRequest]
-) -> BarBatch:
-    """Leave out what nobody asked for: another symbol's answer, or another session's, must not become a bar.
-
-    A row dated on no session at all stays; validation refuses it and the log says so.
-    """
-    at = calendar.index_of(bars.session)
-    asked = np.zeros((len(bars.symbols), len(calendar.sessions)), dtype=bool)
-    known = np.zeros(len(bars.symbols), dtype=bool)
-    for place, symbol in enumerate(bars.symbols):
-        if symbol in requests and symbol in instruments:
-            known[place] = True
-            asked[place, calendar.index_of(requests[symbol].sessions)] = True
-    wanted = known[bars.symbol_index] & ((at < 0) | asked[bars.symbol_index, at])
-    return bars if wanted.all() else bars.take(wanted)
-
-
-def _beside_stored(
-    transaction: ArrowTransaction, instrument_id: Ints, bars: BarBatch, source: int, learned: Mapping[int, date]
-) -> _Rows:
-    """Merge the fetched bars with the stored ones that their verdict depends on, or whose verdict depends on them.
-
-    `learned` is instrument_id -> earliest ex-date of the splits that the answer brought: what looked like a gap from
-    there on may have been a split.
-    """
-    ids = np.unique(np.concatenate([instrument_id[_heads(instrument_id)], np.array(list(learned), np.int32)]))
-    first = np.full(len(ids), np.datetime64("9999-12-31"), dtype="datetime64[D]")
-    # A date that is no date (NaT) is judged below; it must not decide how far back the context reaches.
-    dated = ~np.isnat(bars.session)
-    np.minimum.at(first, np.searchsorted(ids, instrument_id[dated]), bars.session[dated])
+    heads = np.flatnonzero(_heads(instrument_id))
+    ids = np.union1d(instrument_id[heads], np.array(list(learned), np.int32)).astype(np.int32)
+    first, last = np.full(len(ids), _END), np.full(len(ids), _END)
+    on_session = calendar.index_of(session) >= 0
+    owner, days = instrument_id[on_session], session[on_session]
+    starts = np.flatnonzero(_heads(owner))
+    at = np.searchsorted(ids, owner[starts])
+    first[at] = days[starts]
+    last[at] = days[np.append(starts[1:], len(days))[: len(starts)] - 1]
     for known, ex_date in learned.items():
-        at = np.searchsorted(ids, known)
-        first[at] = min(first[at], np.datetime64(ex_date, "D"))
-    stored = tables.read_neighbourhood(transaction, ids, first, before=rules.CONTEXT_BARS)
-    stored_id = stored["instrument_id"].to_numpy()
-    stored_session = stored["session"].to_numpy().astype("datetime64[D]")
-    new = len(bars)
-    every_id = np.concatenate([stored_id, instrument_id]).astype(np.int32)
-    every_session = np.concatenate([stored_session, bars.session])
-    order = np.lexsort((every_session, every_id))  # stable: a stored bar stands before a fetched one of its key
-    after_first = stored_session >= first[np.searchsorted(ids, stored_id)] if len(stored_id) else np.empty(0, bool)
-    every_id, every_session = every_id[order], every_session[order]
-    fetched = np.concatenate([np.zeros(len(stored_id), bool), np.ones(new, bool)])[order]
-    superseded = np.zeros(len(order), bool)  # a stored key stands once, so what follows it under its key was fetched
-    superseded[:-1] = ~fetched[:-1] & (every_id[1:] == every_id[:-1]) & (every_session[1:] == every_session[:-1])
+        place = np.searchsorted(ids, known)
+        first[place] = min(first[place], np.datetime64(ex_date, "D"))
+        last[place] = _END
+    return ids, first, last
 
-    def merged(name: str, fetched: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.concatenate([stored[name].to_numpy(), fetched])[order]
 
-    return _Rows(
-        instrument_id=every_id,
-        session=every_session,
-        values={name: merged(name, getattr(bars, name)) for name in FIELDS},
-        source_id=merged("source_id", np.full(new, source, np.int16)),
-        fetched=fetched,
-        judged=np.concatenate([after_first, np.ones(new, bool)])[order] & ~superseded,
-        stored_verdict={
-            "quality_score": merged("quality_score", np.zeros(new)),
-            "gap_detected": merged("gap_detected", np.zeros(new, bool)),
-            "volume_anomaly": merged("volume_anomaly", np.zeros(new, bool)),
-        },
-        stored=stored,
-    )
+def _joined(one: Columns, other: Columns) -> Columns:
+    """Return the rows of both, sorted; no key stands in both."""
+    if not len(other["session"]) or not len(one["session"]):
+        return one if len(one["session"]) else other
+    both = {name: np.concatenate([one[name], other[name]]) for name in one}
+    order = np.argsort(tables.packed_keys(both["instrument_id"], both["session"]), kind="stable")
+    return {name: column[order] for name, column in both.items()}
 
 
 def _heads(instrument_id: Ints) -> Bools:
@@ -176,46 +315,35 @@ def _heads(instrument_id: Ints) -> Bools:
     return heads
 
 
-def _judge(
-    transaction: ArrowTransaction,
-    rows: _Rows,
-    calendar: TradingCalendar,
-    instruments: Mapping[str, Tracked],
-    sources: Sources,
-) -> rules.Verdict:
-    splits = split_table(actions.read_splits(transaction))
-    heads = _heads(rows.instrument_id)  # the rows are sorted: one run per instrument
-    indices = {t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX}
-    return rules.validate(
-        rules.BarRows(
-            instrument_index=(np.cumsum(heads) - 1).astype(np.int32),
-            session=rows.session,
-            **rows.values,
-            unit=stored_units(splits, rows.instrument_id, rows.session, rows.source_id, sources),
-            is_new=rows.judged,
-            without_volume=np.array([int(i) in indices for i in rows.instrument_id[heads]], dtype=bool),
-        ),
-        calendar,
-    )
-
-
 def _flags_changed(rows: _Rows, verdict: rules.Verdict) -> Bools:
-    differs = np.zeros(len(rows.session), dtype=bool)
-    for name, stored in rows.stored_verdict.items():
-        differs |= getattr(verdict, name) != stored
-    return rows.judged & ~rows.fetched & ~verdict.rejected & differs
+    """Tell which stored bars are scored otherwise now, shape of the rows."""
+    at = rows.later_at
+    differs = np.zeros(len(at), np.bool_)
+    for name in ("quality_score", "gap_detected", "volume_anomaly"):
+        differs |= getattr(verdict, name)[at] != rows.later[name]
+    changed = np.zeros(len(rows.session), np.bool_)
+    changed[at[differs]] = True
+    return changed & rows.judged & ~verdict.rejected
+
+
+def _stored_now(rows: _Rows, sound: Bools) -> Columns:
+    """Return the bars that are stored once the fetched ones that are sound have been written."""
+    columns = {"instrument_id": rows.instrument_id, "session": rows.session, **rows.values, "source_id": rows.source_id}
+    stored = sound | ~rows.fetched
+    return columns if stored.all() else {name: column[stored] for name, column in columns.items()}
 
 
 def _table(rows: _Rows, verdict: rules.Verdict, keep: Bools) -> pa.Table:
+    at = np.flatnonzero(keep)
     columns = {
-        "instrument_id": pa.array(rows.instrument_id[keep]),
-        "session": pa.array(rows.session[keep], pa.date32()),
-        **{name: pa.array(np.nan_to_num(rows.values[name][keep])) for name in FIELDS},  # only an index has a NaN volume
-        "quality_score": pa.array(verdict.quality_score[keep]),
-        "validated": pa.array(verdict.validated[keep]),
-        "gap_detected": pa.array(verdict.gap_detected[keep]),
-        "volume_anomaly": pa.array(verdict.volume_anomaly[keep]),
-        "source_id": pa.array(rows.source_id[keep].astype(np.int16)),
+        "instrument_id": pa.array(rows.instrument_id[at]),
+        "session": pa.array(rows.session[at], pa.date32()),
+        **{name: pa.array(np.nan_to_num(rows.values[name][at])) for name in FIELDS},  # only an index has a NaN volume
+        "quality_score": pa.array(verdict.quality_score[at]),
+        "validated": pa.array(verdict.validated[at]),
+        "gap_detected": pa.array(verdict.gap_detected[at]),
+        "volume_anomaly": pa.array(verdict.volume_anomaly[at]),
+        "source_id": pa.array(rows.source_id[at]),
     }
     return pa.table(columns)
 
@@ -251,7 +379,8 @@ def _actions(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datet
 
 def _changed_since(rows: _Rows, written: Bools, learned: Mapping[int, date]) -> dict[int, date]:
     """Return instrument_id -> the first session whose numbers follow from bars or splits that are new."""
-    ids, days = rows.instrument_id[written], rows.session[written]
+    at = np.flatnonzero(written)
+    ids, days = rows.instrument_id[at], rows.session[at]
     heads = _heads(ids)
     since: dict[int, date] = dict(zip(ids[heads].tolist(), days[heads].tolist(), strict=True))
     for instrument_id, ex_date in learned.items():
@@ -259,76 +388,32 @@ def _changed_since(rows: _Rows, written: Bools, learned: Mapping[int, date]) -> 
     return since
 
 
-def _refusals(
+def _count(
+    report: IngestReport,
     answer: DailyAnswer,
     rows: _Rows,
     verdict: rules.Verdict,
-    refused: npt.NDArray[np.intp],
-    instruments: Mapping[str, Tracked],
-    now: datetime,
-) -> list[dict[str, object]]:
-    symbols = {t.instrument_id: symbol for symbol, t in instruments.items()}
-    seen: dict[tuple[object, ...], int] = {}
-    log: list[dict[str, object]] = []
-    for row in refused:
-        instrument_id, day = int(rows.instrument_id[row]), rows.session[row]
-        session = None if np.isnat(day) else day.item()
-        payload = {name: _number(rows.values[name][row]) for name in FIELDS}
-        # Repeats of one row in one answer are as many refusals; the number keeps them apart and makes a re-run find
-        # them.
-        key = (instrument_id, session, *payload.values())
-        seen[key] = seen.get(key, 0) + 1
-        log.append(
-            {
-                "vendor": answer.vendor,
-                "symbol": symbols[instrument_id],
-                "instrument_id": instrument_id,
-                "interval": INTERVAL,
-                "session": session,
-                "reason_codes": rules.codes(int(verdict.reasons[row])),
-                "detail": f"repeat {seen[key]}" if seen[key] > 1 else None,
-                "payload": json.dumps(payload),
-                "logged_at": now,
-            }
-        )
-    return log
-
-
-def _number(value: float) -> float | str | None:
-    """A number as JSON knows it; what JSON lacks is spelled out."""
-    return float(value) if math.isfinite(value) else None if math.isnan(value) else str(value)
-
-
-def _unreadable(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datetime) -> list[dict[str, object]]:
-    return [
-        {
-            "vendor": answer.vendor,
-            "symbol": row.symbol,
-            "instrument_id": _id_of(row.symbol, instruments),
-            "interval": INTERVAL,
-            "session": row.session,
-            "reason_codes": [row.reason],
-            "detail": row.detail,
-            "payload": json.dumps(dict(row.payload), default=str),
-            "logged_at": now,
-        }
-        for row in answer.unreadable
-    ]
-
-
-def _id_of(symbol: str | None, instruments: Mapping[str, Tracked]) -> int | None:
-    known = instruments.get(symbol) if symbol else None
-    return known.instrument_id if known else None
-
-
-def _asked(
-    answer: DailyAnswer, instruments: Mapping[str, Tracked], requests: Mapping[str, BarRequest], rows: _Rows
-) -> list[tuple[int, date, date | None]]:
-    """Return, for the symbols that bars came of, since when they were asked for and the first session that came."""
-    came = rows.instrument_id[rows.fetched]
-    first = dict(zip(came[_heads(came)].tolist(), rows.session[rows.fetched][_heads(came)].tolist(), strict=True))
-    ids = {symbol: instruments[symbol].instrument_id for symbol in answer.bars.symbols if symbol in requests}
-    return [(i, requests[symbol].first, first[i]) for symbol, i in ids.items() if first.get(i) is not None]
+    counts: tables.WriteCounts,
+    logged: int,
+    rescored: int,
+) -> None:
+    """Add to the report what one part came to."""
+    reasons = verdict.reasons[rows.fetched]
+    report.fetched += len(reasons) + len(answer.unreadable)
+    report.inserted += counts.inserted
+    report.revised += counts.revised
+    report.unchanged += counts.unchanged
+    report.rejected += logged
+    report.rescored += rescored
+    report.flagged += int(((reasons != 0) & ~verdict.rejected[rows.fetched]).sum())
+    report.splits += len(answer.splits)
+    report.dividends += len(answer.dividends)
+    times = np.bincount(reasons)
+    for flags in np.flatnonzero(times):
+        for code in rules.codes(int(flags)):
+            report.reasons[code] += int(times[flags])
+    report.reasons.update(row.reason for row in answer.unreadable)
+    report.failures.update({symbol: f"{type(e).__name__}: {e}" for symbol, e in answer.failures.items()})
 
 
 def note_silence(warehouse: Warehouse, vendor: str, asked: Sequence[tuple[int, BarRequest]], now: datetime) -> None:

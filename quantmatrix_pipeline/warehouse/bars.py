@@ -6,9 +6,10 @@ with a staging table, and the writers' lock guarantees that nobody else changes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,19 @@ PRICES = ("open", "high", "low", "close", "volume")
 VERDICT = ("quality_score", "validated", "gap_detected", "volume_anomaly")
 # A bar whose any of these differs is another version of it.
 CONTENT = (*PRICES, *VERDICT, "source_id")
+KEY = ("instrument_id", "session")
+
+# Stored bars by the names of their columns, sorted by instrument and session.
+Columns = Mapping[str, npt.NDArray[Any]]
+TYPES = {
+    "instrument_id": "int32",
+    "session": "datetime64[D]",
+    **dict.fromkeys(PRICES, "float64"),
+    "quality_score": "float64",
+    **dict.fromkeys(("validated", "gap_detected", "volume_anomaly"), "bool"),
+    "source_id": "int16",
+    "version": "int16",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,7 @@ def read_daily(
 
 def _in_order(bars: pa.Table) -> pa.Table:
     """Sort by instrument and session: bars lie nearly so, which a merge sort here profits from, the server's not."""
-    keys = _keys(bars["instrument_id"].to_numpy(), bars["session"].to_numpy())
+    keys = packed_keys(bars["instrument_id"].to_numpy(), bars["session"].to_numpy())
     return bars if (keys[1:] > keys[:-1]).all() else bars.take(pa.array(np.argsort(keys, kind="stable")))
 
 
@@ -94,30 +108,47 @@ def read_neighbourhood(
     transaction: ArrowTransaction,
     instrument_ids: npt.NDArray[np.int32],
     first: npt.NDArray[np.datetime64],
+    last: npt.NDArray[np.datetime64],
     *,
-    before: int,
-) -> pa.Table:
-    """Return, per instrument, the stored bars from its `first` on and the `before` bars that precede it, sorted.
+    around: int,
+) -> Columns:
+    """Return, per instrument, the stored bars from `first` to `last`, both inclusive, and `around` bars on either side.
 
-    Columns are instrument_id, session, `CONTENT` and version.
+    The columns are the key, `CONTENT` and version.
     """
-    pairs = ", ".join(f"({int(i)}, DATE '{day}')" for i, day in zip(instrument_ids, first, strict=True))
-    columns = ", ".join(("instrument_id", "session", *CONTENT, "version"))
-    return _in_order(
-        transaction.query(f"""
-        WITH wanted (id, first) AS (VALUES {pairs or "(0, DATE '9999-12-31')"})
+    names = (*KEY, *CONTENT, "version")
+    if not len(instrument_ids):
+        return {name: np.empty(0, TYPES[name]) for name in names}
+    wanted = pa.table(
+        {
+            "id": pa.array(instrument_ids, pa.int32()),
+            "first": pa.array(first, pa.date32()),
+            "last": pa.array(last, pa.date32()),
+        }
+    )
+    transaction.stage("wanted", wanted)
+    columns = ", ".join(names)
+    found = transaction.query(f"""
         SELECT found.* FROM wanted CROSS JOIN LATERAL (
-            SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session >= first
+            SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session BETWEEN first AND last
             UNION ALL
             (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session < first
-             ORDER BY session DESC LIMIT {int(before)})
+             ORDER BY session DESC LIMIT {int(around)})
+            UNION ALL
+            (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session > last
+             ORDER BY session LIMIT {int(around)})
         ) AS found
     """)
-    )
+    transaction.execute("DROP TABLE wanted")
+    return _columns(_in_order(found), names)
 
 
-def _keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-    """One sortable number per (instrument, session); a session's day number is far below 2**31."""
+def _columns(bars: pa.Table, names: Sequence[str]) -> Columns:
+    return {name: bars[name].to_numpy().astype(TYPES[name], copy=False) for name in names}
+
+
+def packed_keys(instrument: npt.NDArray[np.int32], session: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    """Return one sortable number per (instrument, session); a session's day number must be below 2**31."""
     keys = instrument.astype(np.int64)
     keys <<= 32
     keys += session.astype("datetime64[D]", copy=False).view(np.int64)
@@ -129,7 +160,7 @@ def write_daily(
     bars: pa.Table,
     as_of: datetime,
     reason: str = "fetched",
-    stored: pa.Table | None = None,
+    stored: Columns | None = None,
 ) -> WriteCounts:
     """Store daily bars: insert what is new, revise what differs, leave the rest untouched.
 
@@ -144,8 +175,7 @@ def write_daily(
     reason
         Why a revision replaces its predecessor; kept with the predecessor.
     stored
-        What `read_neighbourhood` returned in this transaction, if it covers every row of `bars`; it is read where it is
-        not given.
+        Key, `CONTENT` and version of the stored bars, as far as their keys may stand in `bars`; read where not given.
     """
     if bars.num_rows == 0:
         return WriteCounts(0, 0, 0)
@@ -153,26 +183,28 @@ def write_daily(
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy()
     if stored is None:
-        stored = read_daily(
+        names = (*KEY, *CONTENT, "version")
+        found = read_daily(
             transaction,
             instrument_ids=np.unique(instrument),
             first=session.min().item(),
             last=session.max().item(),
-            columns=("instrument_id", "session", *CONTENT, "version"),
+            columns=names,
         )
+        stored = _columns(found, names)
     new = np.ones(bars.num_rows, dtype=bool)
     changed = np.zeros(bars.num_rows, dtype=bool)
     version = np.ones(bars.num_rows, dtype=np.int16)
-    if stored.num_rows:
-        keys = _keys(instrument, session)
-        stored_keys = _keys(stored["instrument_id"].to_numpy(), stored["session"].to_numpy())
+    if len(stored["session"]):
+        keys = packed_keys(instrument, session)
+        stored_keys = packed_keys(stored["instrument_id"], stored["session"])
         place = np.searchsorted(stored_keys, keys)
         place[place == len(stored_keys)] = 0
         new = stored_keys[place] != keys
         known, at = np.flatnonzero(~new), place[~new]
         for name in CONTENT:
-            changed[known] |= bars[name].to_numpy()[known] != stored[name].to_numpy()[at]
-        version[known] = stored["version"].to_numpy()[at] + 1
+            changed[known] |= bars[name].to_numpy()[known] != stored[name][at]
+        version[known] = stored["version"][at] + 1
     _insert(transaction, bars.filter(pa.array(new)), as_of, version[new])
     if changed.any():
         _revise(transaction, bars.filter(pa.array(changed)), as_of, version[changed], reason)

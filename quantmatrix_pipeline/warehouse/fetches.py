@@ -57,35 +57,33 @@ def move_cursors(
     """
     if not asked:
         return
+    known: dict[int, date] = {}
+    if any(first_bar is None for _, _, first_bar in asked):
+        found = transaction.query(
+            "SELECT instrument_id, first_bar FROM ingestion_cursor WHERE vendor = $1 AND interval = '1d'", [vendor]
+        )
+        known = dict(zip(found["instrument_id"].to_pylist(), found["first_bar"].to_pylist(), strict=True))
+    first_bars = [known.get(i) if first_bar is None else first_bar for i, _, first_bar in asked]
     table = pa.table(
         {
             "instrument_id": pa.array([a[0] for a in asked], pa.int32()),
             "asked_from": pa.array([a[1] for a in asked], pa.date32()),
-            "first_bar": pa.array([a[2] for a in asked], pa.date32()),
+            "first_bar": pa.array(first_bars, pa.date32()),
         }
     )
-    transaction.stage("asked", table)
+    transaction.stage("asked", table.filter(table["first_bar"].is_valid()))
     # The sessions between the old asked_from and the new one were asked for, as they are missing; so the proven stretch
     # grows. A bar that lies before the known first one begins another stretch.
     transaction.execute(
         """
         INSERT INTO ingestion_cursor AS c (instrument_id, interval, vendor, asked_from, first_bar, updated_at)
-        SELECT instrument_id, '1d', $1, asked_from, first_bar, $2 FROM asked WHERE first_bar IS NOT NULL
+        SELECT instrument_id, '1d', $1, asked_from, first_bar, $2 FROM asked
         ON CONFLICT (instrument_id, interval, vendor) DO UPDATE SET
             asked_from = CASE WHEN excluded.first_bar < c.first_bar THEN excluded.asked_from
                               ELSE least(c.asked_from, excluded.asked_from) END,
             first_bar = least(c.first_bar, excluded.first_bar),
             updated_at = excluded.updated_at
         WHERE excluded.first_bar < c.first_bar OR excluded.asked_from < c.asked_from
-        """,
-        [vendor, now],
-    )
-    transaction.execute(
-        """
-        UPDATE ingestion_cursor c SET asked_from = a.asked_from, updated_at = $2
-        FROM asked a
-        WHERE a.first_bar IS NULL AND a.asked_from < c.asked_from
-          AND c.instrument_id = a.instrument_id AND c.interval = '1d' AND c.vendor = $1
         """,
         [vendor, now],
     )

@@ -288,16 +288,13 @@ def test_the_newest_bar_of_each_is_found_up_to_a_session(warehouse: Warehouse, s
     assert tables.last_sessions(warehouse, [1, 2, 3], DAYS[4]) == {1: DAYS[2], 2: DAYS[3]}
 
 
-def test_the_neighbourhood_is_all_from_a_day_on_and_so_many_bars_before(warehouse: Warehouse, source: int) -> None:
-    write(warehouse, table([(i, day, 10) for i in (1, 2) for day in DAYS], source))
+def test_the_neighbourhood_is_all_of_a_span_and_so_many_bars_on_either_side(warehouse: Warehouse, source: int) -> None:
+    write(warehouse, table([(i, day, 10) for i in (1, 2, 3) for day in DAYS], source))
+    first, last = np.array([DAYS[3], DAYS[1]], "datetime64[D]"), np.array([DAYS[3], DAYS[2]], "datetime64[D]")
     with warehouse.arrow() as transaction:
-        found = tables.read_neighbourhood(
-            transaction,
-            np.array([1, 2], np.int32),
-            np.array([DAYS[3], DAYS[1]], "datetime64[D]"),
-            before=2,
-        )
-        none = tables.read_neighbourhood(transaction, np.empty(0, np.int32), np.empty(0, "datetime64[D]"), before=2)
-    keys = list(zip(found["instrument_id"].to_pylist(), found["session"].to_pylist(), strict=True))
+        found = tables.read_neighbourhood(transaction, np.array([1, 2], np.int32), first, last, around=2)
+        none = tables.read_neighbourhood(transaction, np.empty(0, np.int32), first[:0], last[:0], around=2)
+    keys = list(zip(found["instrument_id"].tolist(), found["session"].tolist(), strict=True))
     assert keys == [(1, d) for d in DAYS[1:]] + [(2, d) for d in DAYS]
-    assert none.num_rows == 0
+    assert {name: column.dtype for name, column in none.items()} == {n: c.dtype for n, c in found.items()}
+    assert len(none["session"]) == 0
