@@ -10,17 +10,26 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, RateLimited, SymbolNotFound, VendorError
+from quantmatrix_pipeline.errors import (
+    AuthFailed,
+    MalformedResponse,
+    RateLimited,
+    SymbolNotFound,
+    VendorError,
+    VendorUnavailable,
+)
 from quantmatrix_pipeline.providers.answers import MacroSeries
 from quantmatrix_pipeline.providers.contract import Capability, Offer
+from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.reading import decode, finite, sessions
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 
 VENDOR = "fred"
-MOST_ROWS = 100_000
+MOST_ROWS = 100_000  # of one answer: 273 years of days
 _DAY = 24 * 3600.0
+_TOO_MANY, _SERVER = 429, 500
 
 
 class _Observation(msgspec.Struct):
@@ -31,7 +40,6 @@ class _Observation(msgspec.Struct):
 class _Observations(msgspec.Struct):
     observations: list[_Observation]
     count: int
-    units: str | None = None
 
 
 class _Refused(msgspec.Struct):
@@ -46,7 +54,7 @@ class Fred(HttpVendor):
 
     async def macro_series(self, series: str, first: date, last: date) -> MacroSeries:
         call = observations_query(series, first, last)
-        return await self.http.ask(call, lambda answer: read_observations(call, answer))
+        return await self.http.ask(call, lambda answer: read_observations(call, first, last, answer))
 
 
 def connect(access: Access) -> Fred:
@@ -61,7 +69,7 @@ def observations_query(series: str, first: date, last: date) -> Call:
         "series/observations",
         "/series/observations",
         {
-            "series_id": series,
+            "series_id": to_vendor(VENDOR, series),
             "file_type": "json",
             "observation_start": first.isoformat(),
             "observation_end": last.isoformat(),
@@ -73,23 +81,31 @@ def observations_query(series: str, first: date, last: date) -> Call:
     )
 
 
-def read_observations(call: Call, answer: Answer) -> MacroSeries:
+def read_observations(call: Call, first: date, last: date, answer: Answer) -> MacroSeries:
     """Transform an answer; a "." is a day for which the source has no value, and becomes NaN.
+
+    A period that begins before `first` (a month, a quarter) is left out. The answer's `units` name a transformation,
+    not what is measured, so none are given.
 
     Raises
     ------
     MalformedResponse
-        If it is not of the documented shape, or shorter than it says it is.
+        If it is not of the documented shape, shorter than it says it is, or its days do not ascend.
     """
     body = decode(VENDOR, call, answer, _Observations)
     if body.count > len(body.observations):
         what = f"{len(body.observations)} observations came of {body.count}; ask for a shorter stretch"
         raise MalformedResponse(VENDOR, what, symbol=call.symbol)
     day = sessions(VENDOR, call, [row.date for row in body.observations])
+    back = np.flatnonzero(np.diff(day) <= np.timedelta64(0, "D"))
+    if len(back):
+        what = f"{call.endpoint}: row {back[0] + 2} is not of a later day than the one before it"
+        raise MalformedResponse(VENDOR, what, symbol=call.symbol)
     value = np.full(len(day), np.nan)
     given = [row for row, o in enumerate(body.observations) if o.value != "."]
     value[given] = finite(VENDOR, call, "value", [_number(body.observations[row].value) for row in given])
-    return MacroSeries(VENDOR, call.symbol or "", answer.learned_at, day, value, body.units)
+    inside = (day >= np.datetime64(first, "D")) & (day <= np.datetime64(last, "D"))
+    return MacroSeries(VENDOR, call.symbol or "", answer.learned_at, day[inside], value[inside])
 
 
 def _number(text: str) -> float | None:
@@ -103,13 +119,15 @@ def refusal(call: Call, answer: Answer) -> VendorError | None:
     """Return the error that an answer carries; FRED says which only in words."""
     try:
         said = msgspec.json.decode(answer.content, type=_Refused)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    text = said.error_message
-    if said.error_code == 429:
+    code, text = said.error_code, f"{call.endpoint}: {' '.join(said.error_message.split())}"
+    if code >= _SERVER:
+        return VendorUnavailable(VENDOR, text, symbol=call.symbol)
+    if _TOO_MANY in (code, answer.status):
         return RateLimited(VENDOR, text, symbol=call.symbol, retry_after=retry_after(answer))
     if "api_key" in text:
-        return AuthFailed(VENDOR, f"{text}; check FRED_API_KEY")
+        return AuthFailed(VENDOR, f"{text} Check FRED_API_KEY.")
     if "series does not exist" in text:
         return SymbolNotFound(VENDOR, text, symbol=call.symbol)
-    return MalformedResponse(VENDOR, f"{call.endpoint}: {said.error_code}: {text}", symbol=call.symbol)
+    return MalformedResponse(VENDOR, f"{text} ({code})", symbol=call.symbol)
