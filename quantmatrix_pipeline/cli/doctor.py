@@ -13,6 +13,7 @@ from rich.console import Console
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
@@ -36,7 +37,7 @@ class Finding:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Look at settings, database, migrations, source, Redis, disk and daemons; exit 1 if anything is bad."""
+    """Look at settings, database, migrations, source, vendors, Redis, disk and daemons; exit 1 if anything is bad."""
     found = examine(load())
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in found]))
@@ -52,7 +53,14 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def examine(settings: Settings) -> list[Finding]:
     """Return what there is to say about an installation, without changing it: a stopped server stays stopped."""
-    return [*_database(settings), _source(settings), _redis(settings), _disk(settings), _webhook(settings)]
+    return [
+        *_database(settings),
+        _source(settings),
+        *_vendors(settings),
+        _redis(settings),
+        _disk(settings),
+        _webhook(settings),
+    ]
 
 
 def _database(settings: Settings) -> list[Finding]:
@@ -117,6 +125,15 @@ def _source(settings: Settings) -> Finding:
     # An archive is as old as it is; a folder that somebody should have filled tonight looks just the same.
     age = f"; its newest session is {newest}, {behind} sessions behind the exchange" if behind else ""
     return Finding("source", "note" if behind else "ok", f"{chosen.provider.name}: {chosen.reason}{age}")
+
+
+def _vendors(settings: Settings) -> list[Finding]:
+    """What the settings say; whether a vendor answers is found out by asking it, which costs calls."""
+    found = [Finding(vendor.name, "ok" if vendor.usable else "note", state) for vendor, state in vendors(settings)]
+    for capabilities, order in policies(settings):
+        served = any(settings.vendor(name).usable for name in order)
+        found.append(Finding(f"policy of {capabilities}", "ok" if served else "note", shown(order, settings)))
+    return found
 
 
 def _redis(settings: Settings) -> Finding:

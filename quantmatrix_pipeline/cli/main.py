@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import __version__
-from quantmatrix_pipeline.cli import bench, chain, db, doctor, export, status, symbols, up
+from quantmatrix_pipeline.cli import bench, chain, db, doctor, export, reload, status, symbols, up
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
@@ -29,6 +29,7 @@ app.command("up")(up.up)
 app.command("status")(status.status)
 app.command("coverage")(status.coverage)
 app.command("doctor")(doctor.doctor)
+app.command("reload")(reload.reload)
 app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
 app.add_typer(symbols.app, name="symbols")
@@ -37,11 +38,14 @@ app.add_typer(export.app, name="export")
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
 ) -> None:
     # What libraries say at INFO is their business; a person at a terminal asked for ours.
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING)
-    logging.getLogger("quantmatrix_pipeline").setLevel("DEBUG" if debug else load().log_level.value)
+    # `reload` reads them itself, to say on a line each what is wrong with them.
+    if debug or context.invoked_subcommand != "reload":
+        logging.getLogger("quantmatrix_pipeline").setLevel("DEBUG" if debug else load().log_level.value)
     if not debug:
         warnings.simplefilter("ignore")
 

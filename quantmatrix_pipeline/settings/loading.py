@@ -107,13 +107,12 @@ def _variables_in(file: Path) -> tuple[dict[str, str], list[str]]:
         return {}, [f"{ENV_FILE}={str(file)!r} can't be read: {error.strerror}"]
     except UnicodeDecodeError:
         return {}, [f"{ENV_FILE}={str(file)!r} is no text in UTF-8"]
-    faults = [
-        # The line may hold a key, so only its number is said.
-        f"{file}: line {binding.original.line} can't be read; write NAME=value"
-        for binding in parse_stream(io.StringIO(text))
-        if binding.error or (binding.key is not None and binding.value is None)
-    ]
-    found = {name.upper(): value or "" for name, value in dotenv_values(stream=io.StringIO(text)).items()}
+    bindings = list(parse_stream(io.StringIO(text)))
+    readable = [b for b in bindings if not b.error and (b.key is None or b.value is not None)]
+    # A line may hold a key, so only its number is said.
+    faults = [f"{file}: line {b.original.line} can't be read; write NAME=value" for b in bindings if b not in readable]
+    values = dotenv_values(stream=io.StringIO("".join(b.original.string for b in readable)))
+    found = {name.upper(): value or "" for name, value in values.items()}
     faults += [fault for name in found if (fault := _unknown(name, file))]
     return {name: value for name, value in found.items() if is_set(name, value)}, faults
 
