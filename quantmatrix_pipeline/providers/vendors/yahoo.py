@@ -1,95 +1,258 @@
-"""Yahoo through yfinance: split-adjusted as of today, so fetched through today and put back into raw prices.
+"""Yahoo through yfinance: bars of whatever Yahoo knows, quotes, companies, actions, options; no key, no promise.
 
-The library's `download` is one chart call per symbol in threads, and it turns every failure into a log line. Here the
-same calls (`Ticker.history`) run in threads of our own, so that each failure keeps its type.
+Best effort: Yahoo documents neither these answers nor its limits, and refuses whom it likes (429). What the library
+allows, as of version 1.7: daily bars since the first trade, 5-minute bars of the last 60 days, 1-minute bars of the
+last 30 in calls of 8 days; no calls for several symbols, but for quotes; options of one expiry a call. It is asked for
+plain answers (`YfData.get`), because its tables turn failures into log lines and cost up to three calls each.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date, timedelta
-from fractions import Fraction
-from http import HTTPStatus
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import quote
 
-import numpy as np
-import pandas as pd
-import requests as plain_requests
-from curl_cffi import requests as curl_requests
-
-from quantmatrix_pipeline.bars.adjustment import SplitTable, to_raw
+from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
-from quantmatrix_pipeline.errors import (
-    MalformedResponse,
-    RateLimited,
-    SymbolNotFound,
-    UnsupportedRequest,
-    VendorError,
-    VendorUnavailable,
+from quantmatrix_pipeline.errors import RateLimited, UnsupportedRequest, VendorError, VendorUnavailable
+from quantmatrix_pipeline.providers.answers import (
+    ActionsAnswer,
+    ConstituentsAnswer,
+    DailyAnswer,
+    IntradayBars,
+    Listing,
+    OptionChain,
+    Profile,
+    Quote,
 )
-from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Dividend, Listing, Split
-from quantmatrix_pipeline.providers.contract import BarRequest, Capability
-from quantmatrix_pipeline.providers.symbols import to_vendor
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
-from quantmatrix_pipeline.providers.vendors.yahoo_session import CHART, ChartRefused, ChartSession
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Offer
+from quantmatrix_pipeline.providers.symbols import is_crypto, to_vendor
+from quantmatrix_pipeline.providers.transport.calls import Call, Timed
+from quantmatrix_pipeline.providers.transport.kept_for import keep_until_close, keep_until_midnight
+from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
+from quantmatrix_pipeline.providers.vendors.yahoo_answers import (
+    joined,
+    read_actions,
+    read_daily,
+    read_intraday,
+    read_options,
+    read_profile,
+    read_quotes,
+    refusal,
+)
+from quantmatrix_pipeline.providers.vendors.yahoo_session import CHART, HOST, VENDOR, YahooHttp, YahooSession
 
-VENDOR = "yfinance"
+QUOTES_PER_CALL = 50
+_MARGIN = timedelta(days=1)  # a session of Sydney opens on the UTC day before
+_LONGEST_1M = timedelta(days=7)  # of the 8 days that a call may name
+_OFFERS = {
+    Capability.DAILY_BARS: Offer(),
+    Capability.BARS_5M: Offer(reach_days=59),
+    Capability.BARS_1M: Offer(reach_days=29),
+    Capability.QUOTES: Offer(symbols_per_call=QUOTES_PER_CALL),
+    Capability.OPTIONS_CHAIN: Offer(),
+    Capability.PROFILE: Offer(),
+    Capability.SPLITS: Offer(),
+    Capability.DIVIDENDS: Offer(),
+    Capability.CRYPTO_DAILY: Offer(),
+    Capability.CRYPTO_5M: Offer(reach_days=59),
+    Capability.CRYPTO_1M: Offer(reach_days=29),
+    Capability.CRYPTO_QUOTES: Offer(symbols_per_call=QUOTES_PER_CALL),
+}
+_DAY = 24 * 3600.0
+
+
+class Yahoo(HttpVendor):
+    """Serves daily bars in raw prices, intraday bars on the split-adjusted basis, and what is in `offers`."""
+
+    name = VENDOR
+
+    async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
+        (request,) = requests
+        capability = Capability.CRYPTO_DAILY if is_crypto(request.symbol) else Capability.DAILY_BARS
+        call = daily_query(capability, request.symbol, request.first, _now())
+        return await self.http.ask(call, lambda answer: read_daily(call, request, answer))
+
+    async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
+        calls = intraday_queries(request, _now())
+        return joined([await self._intraday(call, request) for call in calls])
+
+    async def _intraday(self, call: Call, request: IntradayRequest) -> IntradayBars:
+        return await self.http.ask(call, lambda answer: read_intraday(call, request, answer))
+
+    async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
+        theirs = {to_vendor(VENDOR, symbol): symbol for symbol in symbols}
+        call = quotes_query(symbols)
+        return await self.http.ask(call, lambda answer: read_quotes(call, theirs, answer))
+
+    async def splits(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
+        call = daily_query(Capability.SPLITS, _named(symbol, "splits"), first, _now())
+        splits, _ = await self.http.ask(call, lambda answer: read_actions(call, answer))
+        return ActionsAnswer(VENDOR, symbol, first, last, splits=tuple(s for s in splits if first <= s.ex_date <= last))
+
+    async def dividends(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
+        call = daily_query(Capability.DIVIDENDS, _named(symbol, "dividends"), first, _now())
+        _, paid = await self.http.ask(call, lambda answer: read_actions(call, answer))
+        return ActionsAnswer(
+            VENDOR, symbol, first, last, dividends=tuple(d for d in paid if first <= d.ex_date <= last)
+        )
+
+    async def profile(self, symbol: str) -> Profile:
+        call = profile_query(symbol)
+        return await self.http.ask(call, lambda answer: read_profile(call, answer))
+
+    async def options_chain(self, symbol: str, expiry: date | None = None) -> OptionChain:
+        call = options_query(symbol, expiry)
+        return await self.http.ask(call, lambda answer: read_options(call, expiry, answer))
+
+
+def connect(access: Access) -> Yahoo:
+    """Return Yahoo as the settings reach it."""
+    return Yahoo(YahooHttp(access, refusal), _OFFERS)
+
+
+def answers(base_url: str | None, timeout: float) -> bool:
+    """Say whether Yahoo serves a chart within `timeout` seconds; one small call outside of any budget, no exception."""
+    try:
+        with YahooSession(base_url) as session:
+            answer = session.get(f"{HOST}{CHART}SPY", params={"range": "1d", "interval": "1d"}, timeout=timeout)
+    except OSError:
+        return False
+    return bool(answer.ok and '"chart"' in answer.text)
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+def daily_query(capability: Capability, symbol: str, first: date, now: datetime) -> Call:
+    """Transform a question for a symbol's days from `first` on, their splits and their dividends.
+
+    It reaches to the end of today whatever is wanted, because prices and dividends are adjusted for every split until
+    then, and each of them must be in the answer. `now` is the vendor's time, not that of a drill.
+    """
+    end = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+    keep = keep_until_midnight(now) if is_crypto(symbol) else keep_until_close(now)
+    return _chart(capability, symbol, "1d", datetime.combine(first, time(), UTC) - _MARGIN, end, keep)
+
+
+def intraday_queries(request: IntradayRequest, now: datetime) -> list[Call]:
+    """Transform a question for intraday bars: one call, or one for each seven days of minutes.
+
+    What is not over yet is not kept.
+    """
+    if request.interval == "1m":
+        capability = Capability.CRYPTO_1M if is_crypto(request.symbol) else Capability.BARS_1M
+        step = _LONGEST_1M
+    else:
+        capability = Capability.CRYPTO_5M if is_crypto(request.symbol) else Capability.BARS_5M
+        step = request.end - request.start
+    calls, start = [], request.start
+    while start < request.end:
+        end = min(start + step, request.end)
+        keep = keep_until_close(now) if end <= now else 0.0
+        calls.append(_chart(capability, request.symbol, request.interval, start, end, keep))
+        start = end
+    return calls
+
+
+def _chart(capability: Capability, symbol: str, interval: str, start: datetime, end: datetime, keep: float) -> Call:
+    return Call(
+        capability,
+        "v8/chart",
+        CHART + quote(to_vendor(VENDOR, symbol), safe="="),
+        {
+            "period1": str(int(start.timestamp())),
+            "period2": str(int(end.timestamp())),
+            "interval": interval,
+            "includePrePost": "false",
+            "events": "div,splits",
+        },
+        symbol=symbol,
+        keep_seconds=keep,
+    )
+
+
+def quotes_query(symbols: Sequence[str]) -> Call:
+    """Transform a question for last prices."""
+    return Call(
+        Capability.CRYPTO_QUOTES if all(map(is_crypto, symbols)) else Capability.QUOTES,
+        "v7/quote",
+        "/v7/finance/quote",
+        {"symbols": ",".join(to_vendor(VENDOR, symbol) for symbol in symbols), "formatted": "false"},
+        symbol=symbols[0] if len(symbols) == 1 else None,
+        keep_seconds=60.0,
+    )
+
+
+def profile_query(symbol: str) -> Call:
+    """Transform a question for what a company is, and when it next reports earnings."""
+    return Call(
+        Capability.PROFILE,
+        "v10/quoteSummary",
+        "/v10/finance/quoteSummary/" + quote(to_vendor(VENDOR, symbol), safe="="),
+        {"modules": "assetProfile,price,calendarEvents", "formatted": "false"},
+        symbol=symbol,
+        keep_seconds=_DAY,
+    )
+
+
+def options_query(symbol: str, expiry: date | None) -> Call:
+    """Transform a question for the options of one expiry, or of the nearest one."""
+    at = None if expiry is None else int(datetime.combine(expiry, time(), UTC).timestamp())
+    return Call(
+        Capability.OPTIONS_CHAIN,
+        "v7/options",
+        "/v7/finance/options/" + quote(to_vendor(VENDOR, symbol), safe="="),
+        {} if at is None else {"date": str(at)},
+        symbol=symbol,
+        keep_seconds=60.0,
+    )
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(clock.wall(), UTC)
+
+
+def _named(symbol: str | None, what: str) -> str:
+    if symbol is None:
+        raise UnsupportedRequest(VENDOR, f"gives the {what} of one symbol, not of the whole market")
+    return symbol
+
+
+# --- as the chain's only source ---------------------------------------------------------------------------------------
+
 PART = 64  # symbols per part of an answer
-TIMEOUT = 15.0  # seconds per call
-_LOST = 3  # calls in a row without a connection after which nobody else is asked
-_EXCHANGE_TZ = "America/New_York"
-_MARGIN = timedelta(days=1)  # a session of Tokyo, or a UTC day of crypto, opens before New York's midnight
-_PRICES = ["Open", "High", "Low", "Close"]
-_NETWORK = (curl_requests.exceptions.RequestException, plain_requests.exceptions.RequestException, OSError)
-_BEFORE_LISTING = "Data doesn't exist for startDate"
+_LOST = 3  # questions without a connection after which nobody else is asked
 
 
-@dataclass(frozen=True, slots=True)
-class _Chart:
-    """One symbol's history as yfinance gives it."""
+class _Unlimited:
+    async def admit(self, vendor: str, weight: int) -> None:
+        pass
 
-    frame: pd.DataFrame
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    bars: BarBatch
-    splits: tuple[Split, ...]
-    dividends: tuple[Dividend, ...]
+    def note(self, timed: Timed) -> None:
+        pass
 
 
 class YahooProvider:
-    """Serves daily bars of whatever Yahoo knows, raw, with the splits and dividends since the first session asked for.
+    """Yahoo alone as the source of daily bars, without budgets.
 
     Parameters
     ----------
-    session
-        A `curl_cffi` or `requests` session to use instead of our own. yfinance keeps one session per process: the last
-        one wins.
     base_url
         Where Yahoo's hosts are reached instead, for a proxy or a recording.
     """
 
     name = VENDOR
+    vendors = (VENDOR,)
     capabilities = frozenset({Capability.DAILY_BARS})
 
-    def __init__(self, *, session: Any = None, base_url: str | None = None) -> None:
-        self._session = session if session is not None else ChartSession(base_url)
+    def __init__(self, *, base_url: str | None = None) -> None:
+        self._base_url = base_url
 
     def answers(self, timeout: float) -> bool:
-        """Say whether Yahoo serves a chart within `timeout` seconds; one small call, no exception."""
-        url = f"https://query2.finance.yahoo.com{CHART}SPY"
-        try:
-            answer = self._session.get(url, params={"range": "1d", "interval": "1d"}, timeout=timeout)
-        except (ChartRefused, *_NETWORK):
-            return False
-        return bool(answer.status_code == HTTPStatus.OK and '"chart"' in answer.text)
+        """Say whether Yahoo serves a chart within `timeout` seconds."""
+        return answers(self._base_url, timeout)
 
     def newest_session(self, closed: date) -> date:
         """Return `closed`: Yahoo has a session's bar minutes after its close."""
@@ -102,171 +265,67 @@ class YahooProvider:
         raise UnsupportedRequest(VENDOR, f"has no members of {index}")
 
     async def daily_bars(self, requests: Sequence[BarRequest], *, concurrency: int) -> AsyncIterator[DailyAnswer]:
-        """Yield parts of at most 64 symbols, one call per symbol.
-
-        After a 429, or three calls in a row without a connection, no further symbol is asked; the rest fails alike.
+        """Yield parts of at most 64 symbols; after a 429, or three losses of the connection, nobody else is asked.
 
         Raises
         ------
         VendorUnavailable
             If Yahoo could not be reached before it gave a single answer.
         """
-        stop = _Stop()
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=VENDOR) as pool:
+        vendor = connect(Access(self._base_url or HOST, None, _Unlimited()))
+        gate = asyncio.Semaphore(concurrency)
+        lost: list[VendorUnavailable] = []
+        limited: list[RateLimited] = []
+        answered = False
+
+        async def ask(request: BarRequest) -> DailyAnswer | VendorError:
+            nonlocal answered
+            async with gate:
+                if limited:
+                    wait = limited[0].retry_after
+                    return RateLimited(
+                        VENDOR, "not asked: rate-limited before", symbol=request.symbol, retry_after=wait
+                    )
+                if len(lost) >= _LOST:
+                    return VendorUnavailable(VENDOR, "not asked: the connection was lost", symbol=request.symbol)
+                try:
+                    found = await vendor.daily_bars([request])
+                except VendorError as error:
+                    if isinstance(error, RateLimited):
+                        limited.append(error)
+                    if isinstance(error, VendorUnavailable):
+                        lost.append(error)
+                    else:
+                        answered = True
+                    return error
+                answered = True
+                lost.clear()
+                return found
+
+        await vendor.open()
+        try:
             for start in range(0, len(requests), PART):
                 part = requests[start : start + PART]
-                found = await asyncio.gather(*(loop.run_in_executor(pool, self._ask, r, stop) for r in part))
-                if isinstance(stop.cause, VendorUnavailable) and not stop.answered:
+                found = await asyncio.gather(*(ask(request) for request in part))
+                if lost and not answered:
                     raise VendorUnavailable(
-                        VENDOR, f"Yahoo can't be reached; go online, or set QM_SOURCE to files or sample ({stop.cause})"
+                        VENDOR, f"Yahoo can't be reached; go online, or set QM_SOURCE to files or sample ({lost[0]})"
                     )
-                yield _answer(part, found)
-
-    def _ask(self, request: BarRequest, stop: _Stop) -> _Fetched | VendorError:
-        if stop.cause is not None:
-            return _again(stop.cause, request.symbol)
-        try:
-            found = _transform(request, self._extract(request))
-        except VendorError as error:
-            stop.failed(error)
-            return error
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # One symbol's nonsense must not cost the others their night.
-            return MalformedResponse(VENDOR, f"the answer can't be read ({error})", symbol=request.symbol)
-        stop.succeeded()
-        return found
-
-    def _extract(self, request: BarRequest) -> _Chart | None:
-        """Make the one call for a symbol; None where Yahoo knows it but has nothing on these days.
-
-        The call reaches from the first wanted session to today, because the prices are adjusted for every split until
-        today and each of them must be in the answer.
-        """
-        import yfinance as yf  # costs a second and opens caches on disk
-
-        yf.config.debug.hide_exceptions = False
-        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # each failure is handed on with its type instead
-        theirs, symbol = to_vendor(VENDOR, request.symbol), request.symbol
-        ticker = yf.Ticker(theirs, session=self._session)
-        ticker._tz = _EXCHANGE_TZ  # else a second call per symbol, only to learn where the window's midnight lies
-        try:
-            frame = ticker.history(
-                start=request.first - _MARGIN,
-                interval="1d",
-                auto_adjust=False,
-                actions=True,
-                repair=False,
-                timeout=TIMEOUT,
-            )
-        except ChartRefused as refused:
-            if _BEFORE_LISTING in refused.text:
-                return None
-            raise _typed(refused, symbol) from refused
-        except yf.exceptions.YFRateLimitError as error:
-            raise RateLimited(VENDOR, "429, too many requests; go on later", symbol=symbol) from error
-        except yf.exceptions.YFPricesMissingError as error:
-            meta = getattr(getattr(ticker, "_price_history", None), "_history_metadata", None) or {}
-            if error.yahoo_reason is None and meta.get("symbol") == theirs:
-                return None
-            if error.yahoo_reason is None:
-                raise MalformedResponse(VENDOR, f"no chart in the answer: {error}", symbol=symbol) from error
-            raise SymbolNotFound(VENDOR, error.yahoo_reason, symbol=symbol) from error
-        except yf.exceptions.YFTickerMissingError as error:
-            raise SymbolNotFound(VENDOR, str(error), symbol=symbol) from error
-        except (*_NETWORK, yf.exceptions.YFDataException) as error:
-            if isinstance(error, ValueError):  # a JSON error of requests is both
-                raise MalformedResponse(VENDOR, f"the answer is no JSON: {error}", symbol=symbol) from error
-            raise VendorUnavailable(VENDOR, f"{type(error).__name__}: {error}", symbol=symbol) from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            what = f"the answer is no chart: {type(error).__name__}: {error}"
-            raise MalformedResponse(VENDOR, what[:300], symbol=symbol) from error
-        meta = ticker.history_metadata
-        if meta.get("symbol") != theirs:
-            raise MalformedResponse(VENDOR, f"asked for {theirs}, answered with {meta.get('symbol')}", symbol=symbol)
-        return _Chart(frame, str(meta.get("currency") or "USD"))
+                yield _merged(part, found)
+        finally:
+            await vendor.close()
 
 
-class _Stop:
-    """Shared by the calls of one fetch: whether it makes sense to ask any further."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lost = 0
-        self.cause: RateLimited | VendorUnavailable | None = None
-        self.answered = False
-
-    def succeeded(self) -> None:
-        with self._lock:
-            self.answered, self._lost = True, 0
-
-    def failed(self, error: VendorError) -> None:
-        with self._lock:
-            if isinstance(error, RateLimited):
-                self.cause = error
-            elif isinstance(error, VendorUnavailable):
-                self._lost += 1
-                if self._lost >= _LOST:
-                    self.cause = error
-            else:  # a refusal is an answer too
-                self.answered, self._lost = True, 0
-
-
-def _again(cause: RateLimited | VendorUnavailable, symbol: str) -> VendorError:
-    if isinstance(cause, RateLimited):
-        return RateLimited(VENDOR, "not asked: rate-limited before", symbol=symbol, retry_after=cause.retry_after)
-    return VendorUnavailable(VENDOR, "not asked: the connection was lost before", symbol=symbol)
-
-
-def _typed(refused: ChartRefused, symbol: str) -> VendorError:
-    if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited(VENDOR, "429, too many requests", symbol=symbol, retry_after=refused.retry_after)
-    if refused.status == HTTPStatus.NOT_FOUND:
-        return SymbolNotFound(VENDOR, "not known there, or delisted", symbol=symbol)
-    if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return VendorUnavailable(VENDOR, str(refused), symbol=symbol)
-    return MalformedResponse(VENDOR, str(refused), symbol=symbol)
-
-
-def _transform(request: BarRequest, chart: _Chart | None) -> _Fetched:
-    """Turn a chart into raw bars on the requested sessions, with splits and dividends as they happened."""
-    if chart is None or chart.frame.empty:
-        return _Fetched(BarBatch.empty(), (), ())
-    symbol, frame = request.symbol, chart.frame
-    missing = {*_PRICES, "Volume", "Dividends", "Stock Splits"} - set(frame.columns)
-    if missing:
-        raise MalformedResponse(VENDOR, f"the answer lacks {', '.join(sorted(missing))}", symbol=symbol)
-    session = pd.DatetimeIndex(frame.index).tz_localize(None).to_numpy().astype("datetime64[D]")
-    ratio = frame["Stock Splits"].to_numpy(np.float64)
-    cash = frame["Dividends"].to_numpy(np.float64)
-    on = np.flatnonzero(ratio > 0)
-    splits = tuple(Split(symbol, session[k].item(), _ratio(ratio[k])) for k in on)
-
-    index = np.zeros(len(session), np.int32)
-    table = SplitTable.build(np.zeros(len(on), np.int32).tolist(), session[on], [s.ratio for s in splits])
-    amounts = np.stack([*(frame[name].to_numpy(np.float64) for name in _PRICES), cash])  # dividends are adjusted alike
-    raw, volume = to_raw(amounts, frame["Volume"].to_numpy(np.float64), index, session, session.max(), table)
-    paid = np.flatnonzero(cash > 0)
-    dividends = tuple(Dividend(symbol, session[k].item(), float(raw[4, k]), chart.currency) for k in paid)
-    bars = BarBatch((symbol,), index, session, raw[0], raw[1], raw[2], raw[3], volume)
-    return _Fetched(HeldBars(bars).serve([request], weekends=False), splits, dividends)
-
-
-def _ratio(shares: float) -> Fraction:
-    """Return a split's ratio as the rational it was announced as; a reverse split is one over a small whole number."""
-    if shares >= 1:
-        return Fraction(shares).limit_denominator(1000)
-    return 1 / Fraction(1 / shares).limit_denominator(1000)
-
-
-def _answer(part: Sequence[BarRequest], found: Sequence[_Fetched | VendorError]) -> DailyAnswer:
-    fetched = [f for f in found if isinstance(f, _Fetched)]
+def _merged(part: Sequence[BarRequest], found: Sequence[DailyAnswer | VendorError]) -> DailyAnswer:
+    served = [answer for answer in found if isinstance(answer, DailyAnswer)]
     return DailyAnswer(
-        vendor=VENDOR,
-        basis=Basis.RAW,
-        basis_date=None,
-        bars=BarBatch.concat([f.bars for f in fetched if len(f.bars)]),
-        splits=tuple(s for f in fetched for s in f.splits),
-        dividends=tuple(d for f in fetched for d in f.dividends),
-        failures={r.symbol: f for r, f in zip(part, found, strict=True) if isinstance(f, VendorError)},
+        VENDOR,
+        Basis.RAW,
+        None,
+        BarBatch.concat([answer.bars for answer in served if len(answer.bars)]),
+        splits=tuple(split for answer in served for split in answer.splits),
+        dividends=tuple(dividend for answer in served for dividend in answer.dividends),
+        failures={r.symbol: e for r, e in zip(part, found, strict=True) if isinstance(e, VendorError)},
+        silent=tuple(symbol for answer in served for symbol in answer.silent),
+        learned_at=max((a.learned_at for a in served if a.learned_at is not None), default=None),
     )
