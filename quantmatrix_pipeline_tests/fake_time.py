@@ -33,7 +33,10 @@ class FakeTime:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
+        ends = self._elapsed + seconds
         await asyncio.sleep(seconds)
+        # asyncio wakes up to a nanosecond early, and who then looks at the clock and sleeps again would do so for ever.
+        self._elapsed = max(self._elapsed, ends)
 
     def advance(self, seconds: float) -> None:
         """Let time pass outside of `run`, or within it as if the machine had stood still."""

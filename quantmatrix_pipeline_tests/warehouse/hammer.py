@@ -115,13 +115,18 @@ def go(process: subprocess.Popen[str]) -> None:
 def together(works: Sequence[Hammer]) -> list[Any]:
     """Let processes work at the same time; return the admissions of all."""
     processes = [start(work) for work in works]
-    for process in processes:
-        go(process)
     found: list[Any] = []
-    for process in processes:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        found += json.loads(out)
+    try:
+        for process in processes:
+            go(process)
+        for process, work in zip(processes, works, strict=True):
+            out, _ = process.communicate(timeout=work.seconds + 60)
+            assert process.returncode == 0
+            found += json.loads(out)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(10)
     return found
 
 

@@ -157,24 +157,24 @@ def test_four_processes_stay_within_second_and_day_with_leases_of_several_calls(
     limits = "60/s 260/day"
     assert Limits.parse(limits).lease == 4
     begun = time.time() // DAY
-    calls = hammer.together([Hammer(database_url, limits, seconds=9, redis_port=redis_port, heaviest=3)] * 4)
+    calls = hammer.together([Hammer(database_url, limits, seconds=20, redis_port=redis_port, heaviest=3)] * 4)
     assert most_within([(monotonic, weight) for monotonic, _, weight in calls], 1) <= 60
     used = most_in_a_day([(wall, weight) for _, wall, weight in calls])
     assert used <= 260
     if time.time() // DAY == begun:
-        # All is used but what a last heavy request found no room for, and it is counted to the call.
-        assert used >= 258
+        # All is used but what was given back after the others had ended, and it is counted to the call.
+        assert used >= 260 - 4 * 4
         ledger = hammer.ledger(warehouse, redis_port)
         assert ledger.room(VENDOR, Limits.parse(limits)).used_today == used
 
 
 @pytest.mark.slow
-def test_four_processes_stay_within_any_minute_for_three_minutes(database_url: str, redis_port: int | None) -> None:
-    calls = hammer.together([Hammer(database_url, "30/s 320/min", seconds=200, redis_port=redis_port, heaviest=3)] * 4)
+def test_four_processes_stay_within_any_minute_for_two_and_a_half(database_url: str, redis_port: int | None) -> None:
+    calls = hammer.together([Hammer(database_url, "30/s 320/min", seconds=150, redis_port=redis_port, heaviest=3)] * 4)
     instants = [(monotonic, weight) for monotonic, _, weight in calls]
     assert most_within(instants, 1) <= 30
     assert most_within(instants, 60) <= 320
-    assert sum(weight for _, weight in instants) >= 4 * 315
+    assert sum(weight for _, weight in instants) >= 2.8 * 320  # all of it at 0, 64 and 128 s
 
 
 def test_a_killed_process_takes_its_lease_with_it_and_no_more(
