@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 Millis = npt.NDArray[np.int64]
 MillisStamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]  # up to the year 2248
-NanosStamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+NanosStamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]  # up to the year 2116
 R = TypeVar("R")
 
 
@@ -478,8 +478,7 @@ def read_grouped(call: Call, session: date, answer: Answer) -> DailyAnswer:
     """Transform a whole market's bars of one session.
 
     Tickers without a canonical symbol (preferred shares, rights) are left out; a row without a price, or of another
-    day, is `unreadable`. No rows at all are a day without trade, one that has not closed, or one that the vendor does not
-    have yet.
+    day, is `unreadable`. No rows at all are a day without trade, not closed yet, or not yet there.
 
     Raises
     ------

@@ -301,6 +301,7 @@ def test_a_server_error_is_asked_again() -> None:
         (bars(bar(JAN_3, c="nan")), "row 1: c is nan"),
         (bars(bar(JAN_3), ticker="MSFT"), "asked for AAPL, answered with MSFT"),
         (bars(bar(JAN_3), resultsCount=2), "1 bars came of 2"),
+        (bars(bar(JAN_3, t=10**15)), r"results\[0\]\.t"),
         (bars(bar(JAN_3.replace(hour=14))), "no midnight in New York"),
         (bars(bar(JAN_4), bar(JAN_3)), "bar 2 of 1 pages is not later"),
         (bars(bar(JAN_3), bar(JAN_3)), "not later"),
@@ -377,6 +378,21 @@ def test_a_symbol_that_stands_twice_keeps_both_rows_for_the_validation_to_refuse
 def test_a_day_without_trade_is_an_empty_market() -> None:
     answer = grouped(in_order(bars(ticker=None))).value
     assert (len(answer.bars), answer.unreadable) == (0, ())
+
+
+@pytest.mark.parametrize(("status", "rows"), [("OK", 1), ("DELAYED", 0)])
+def test_a_session_that_has_not_closed_for_the_plan_has_no_market_yet(
+    status: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QM_NOW", "2026-11-19T21:10:00Z")
+    assert len(grouped(in_order(bars(bar(CLOSED, T="AAPL"), ticker=None, status=status))).value.bars) == rows
+
+
+def test_a_market_with_one_wrong_type_is_malformed_and_names_the_row() -> None:
+    wrong = bars(bar(CLOSED, T="AAPL"), bar(CLOSED, T="MSFT", c=[1]), ticker=None)
+    error = fail(wrong, question=lambda v: v.grouped_bars(date(2026, 11, 19)))
+    assert isinstance(error, MalformedResponse)
+    assert "results[1].c" in str(error)
 
 
 def test_a_market_of_another_day_is_refused() -> None:
