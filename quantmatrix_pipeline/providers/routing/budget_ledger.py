@@ -232,6 +232,11 @@ def room(usage: Usage, limits: Limits) -> Room:
     )
 
 
+def microseconds(seconds: float) -> int:
+    """Return whole microseconds, rounded down: an instant before midnight stays before it."""
+    return math.floor(seconds * MICROSECONDS)
+
+
 def next_midnight(now: int) -> int:
     """Return the next UTC midnight after `now`."""
     day = TICKS_OF_DAY * TICK

@@ -55,7 +55,7 @@ class MemoryLedger:
             return rules.room(self._usage(vendor), limits)
 
     def _usage(self, vendor: str) -> Usage:
-        now = round(self._time.now() * MICROSECONDS)
+        now = rules.microseconds(self._time.now())
         usage = self._usages.setdefault(vendor, Usage(now))
         usage.now = now
         usage.minute, usage.second = usage.counted_minute(), usage.counted_second()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from quantmatrix_pipeline.providers.routing import budget_ledger as rules
@@ -74,4 +74,6 @@ class PostgresLedger:
         return rules.room(usage, limits)
 
     def _at(self) -> datetime | None:
-        return None if self._clock is None else datetime.fromtimestamp(self._clock(), UTC)
+        if self._clock is None:
+            return None
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=rules.microseconds(self._clock()))

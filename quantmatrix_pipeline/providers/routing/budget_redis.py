@@ -195,7 +195,7 @@ class RedisLedger:
 
     def _shared(self, vendor: str, limits: Limits, least: int, most: int) -> Lease:
         args = [
-            "" if self._clock is None else round(self._clock() * MICROSECONDS),
+            "" if self._clock is None else rules.microseconds(self._clock()),
             *("" if x is None else x for x in (limits.per_second, limits.per_minute, limits.per_day)),
             least,
             most,
@@ -224,7 +224,7 @@ class RedisLedger:
         (seconds, microseconds), stored = pipe.execute()
         usage = Usage(seconds * MICROSECONDS + microseconds)
         if self._clock is not None:
-            usage.now = round(self._clock() * MICROSECONDS)
+            usage.now = rules.microseconds(self._clock())
         for name, used in stored.items():
             kind, number = (name.decode() if isinstance(name, bytes) else name).split(":")
             if kind == "d" and int(number) == usage.tick // rules.TICKS_OF_DAY:
