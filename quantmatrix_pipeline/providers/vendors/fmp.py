@@ -225,7 +225,7 @@ class Fmp(HttpVendor):
         return serve_daily(request, bars, splits)
 
     async def grouped_bars(self, session: date) -> DailyAnswer:
-        call = bulk_query(session, clock.now())
+        call = bulk_query(session)
         return await self.http.ask(call, lambda answer: read_bulk(call, session, answer))
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
@@ -323,11 +323,13 @@ def daily_query(request: BarRequest, now: datetime) -> Call:
     return Call(Capability.DAILY_BARS, endpoint, f"/{endpoint}", params, symbol=request.symbol, keep_seconds=keep)
 
 
-def bulk_query(session: date, now: datetime) -> Call:
-    """Transform a question for the whole market; errors name the session, which is all that it concerns."""
+def bulk_query(session: date) -> Call:
+    """Transform a question for the whole market; errors name the session, which is all that it concerns.
+
+    The answer is not kept: it is stored at once, and would push out much else.
+    """
     day = session.isoformat()
-    keep = keep_until_close(now)
-    return Call(Capability.GROUPED_BARS, "eod-bulk", "/eod-bulk", {"date": day}, symbol=day, keep_seconds=keep)
+    return Call(Capability.GROUPED_BARS, "eod-bulk", "/eod-bulk", {"date": day}, symbol=day)
 
 
 def intraday_query(request: IntradayRequest, first: date, last: date, now: datetime) -> Call:

@@ -238,7 +238,7 @@ class Polygon(HttpVendor):
         return read_daily(call, request, await self._pages(call, read_bars))
 
     async def grouped_bars(self, session: date) -> DailyAnswer:
-        call = grouped_query(session, clock.now())
+        call = grouped_query(session)
         return await self.http.ask(call, lambda answer: read_grouped(call, session, answer))
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
@@ -310,15 +310,17 @@ def daily_query(request: BarRequest, now: datetime) -> Call:
     )
 
 
-def grouped_query(session: date, now: datetime) -> Call:
-    """Transform a question for the whole market; errors name the session, which is all that it concerns."""
+def grouped_query(session: date) -> Call:
+    """Transform a question for the whole market; errors name the session, which is all that it concerns.
+
+    The answer is not kept: it is stored at once, and years of markets would push out everything else.
+    """
     return Call(
         Capability.GROUPED_BARS,
         "v2/aggs/grouped",
         f"/v2/aggs/grouped/locale/us/market/stocks/{session}",
         {"adjusted": "false", "include_otc": "false"},
         symbol=session.isoformat(),
-        keep_seconds=keep_until_close(now),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -29,6 +30,7 @@ from quantmatrix_pipeline.errors import (
 )
 from quantmatrix_pipeline.providers.answers import Dividend, Member, Profile, Quote, Split
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest
+from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
 from quantmatrix_pipeline.providers.vendors import fmp
 from quantmatrix_pipeline.providers.vendors.fmp import Fmp
@@ -36,6 +38,7 @@ from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
 from quantmatrix_pipeline_tests.unit.providers.vendors.metering import Recording
 from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Replay, Reply, in_order, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.spoiling import spoiled
 
 T = TypeVar("T")
 KEY = "fMp_k3y_never_to_be_seen"
@@ -682,6 +685,51 @@ def test_an_index_that_it_does_not_have_costs_no_call_and_says_nothing_of_the_ot
             asyncio.run(vendor.constituents("R2000", date(2026, 11, 20)))
     assert caught.value.symbol == "R2000"
     assert server.calls == []
+
+
+# --- anything wrong anywhere ------------------------------------------------------------------------------------------
+
+_DAYS = BarRequest("AAPL", np.array(["2023-01-03"], "datetime64[D]"))
+_HOUR = IntradayRequest("AAPL", "5m", datetime(2026, 11, 19, 14, tzinfo=UTC), datetime(2026, 11, 19, 15, tzinfo=UTC))
+_DAILY = fmp.daily_query(_DAYS, NOW)
+_INTRADAY = fmp.intraday_query(_HOUR, date(2026, 11, 19), date(2026, 11, 19), NOW)
+
+
+def _read_daily(answer: Answer) -> None:
+    found = fmp.serve_daily(_DAYS, fmp.read_daily(_DAILY, answer), ()).bars
+    assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
+
+
+def _read_intraday(answer: Answer) -> None:
+    found = fmp.serve_intraday(_HOUR, [fmp.read_candles(_INTRADAY, answer)])
+    assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
+
+
+_QUOTE = {"symbol": "AAPL", "price": 232.8, "timestamp": 1738702801, "marketCap": 5, "volume": 4}
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ([day("2023-01-03"), day("2022-12-30")], _read_daily),
+        ([candle("2026-11-19 09:35:00"), candle("2026-11-19 09:30:00")], _read_intraday),
+        ([split("2020-08-31")], lambda a: fmp.read_splits(_DAILY, a)),
+        ([dividend("2020-08-07", 0.82)], lambda a: fmp.read_dividends(_DAILY, a)),
+        ([_QUOTE], lambda a: fmp.read_quote(fmp.quote_query("AAPL"), a)),
+        ([{"symbol": "AAPL", "companyName": "Apple"}], lambda a: fmp.read_profile(fmp.profile_query("AAPL"), a)),
+    ],
+)
+def test_an_answer_with_anything_wrong_is_read_or_refused_typed(body: Any, read: Callable[[Answer], Any]) -> None:
+    outcomes: Counter[str] = Counter()
+    for content in spoiled(body):
+        try:
+            read(Answer(200, {}, content, NOW))
+        except VendorError:
+            outcomes["refused"] += 1
+        else:
+            outcomes["read"] += 1
+    assert outcomes["refused"] > 50
+    assert outcomes["read"] > 0
 
 
 # --- what it offers ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,6 +28,8 @@ from quantmatrix_pipeline.errors import (
 )
 from quantmatrix_pipeline.providers.answers import Dividend, Profile, Quote, Split
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest
+from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
+from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
 from quantmatrix_pipeline.providers.vendors import polygon
 from quantmatrix_pipeline.providers.vendors.polygon import Polygon
@@ -34,6 +37,7 @@ from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
 from quantmatrix_pipeline_tests.unit.providers.vendors.metering import Recording
 from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Replay, Reply, in_order, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.spoiling import spoiled
 
 T = TypeVar("T")
 KEY = "pK3y_never_to_be_seen"
@@ -326,6 +330,55 @@ def test_the_key_is_in_no_message_and_in_no_log(caplog: pytest.LogCaptureFixture
     assert "***" in str(errors[0])
 
 
+def _body(reply: Reply) -> Any:
+    return json.loads(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (_body(bars(bar(JAN_3), bar(JAN_4))), lambda a: _read_daily(a)),
+        (_body(bars(bar(OPENED), bar(OPENED.replace(minute=35)))), lambda a: _read_intraday(a)),
+        (_body(bars(bar(JAN_3, T="AAPL"), bar(JAN_3, T="MSFT"))), lambda a: _read_grouped(a)),
+    ],
+)
+def test_bars_with_anything_wrong_are_left_out_or_refused_typed(body: Any, read: Callable[[Answer], int]) -> None:
+    outcomes = Counter(_outcome(read, content) for content in spoiled(body))
+    assert outcomes["refused"] > 100
+    assert outcomes["read"] > 10
+
+
+def _read_daily(answer: Answer) -> int:
+    request = BarRequest("AAPL", np.array(["2023-01-03", "2023-01-04"], "datetime64[D]"))
+    call = polygon.daily_query(request, NOW)
+    return _sound(polygon.read_daily(call, request, [polygon.read_bars(call, answer)]).bars)
+
+
+def _read_intraday(answer: Answer) -> int:
+    request = IntradayRequest("AAPL", "5m", datetime.fromisoformat(START), datetime.fromisoformat(END))
+    call = polygon.intraday_query(request, NOW)
+    return _sound(polygon.read_intraday(call, request, [polygon.read_bars(call, answer)]))
+
+
+def _read_grouped(answer: Answer) -> int:
+    found = polygon.read_grouped(polygon.grouped_query(JAN_3.date()), JAN_3.date(), answer).bars
+    assert set(found.session.tolist()) <= {JAN_3.date()}
+    return _sound(found)
+
+
+def _sound(found: Any) -> int:
+    assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
+    return len(found.open)
+
+
+def _outcome(read: Callable[[Answer], Any], content: bytes) -> str:
+    try:
+        read(Answer(200, {}, content, NOW))
+    except VendorError:
+        return "refused"
+    return "read"
+
+
 # --- the whole market -------------------------------------------------------------------------------------------------
 
 CLOSED = datetime(2026, 11, 19, 21, tzinfo=UTC)  # 16:00 in New York
@@ -615,6 +668,70 @@ def test_another_company_is_refused_and_an_unknown_one_not_found() -> None:
     other = Reply(json.dumps({"status": "OK", "results": {"ticker": "MSFT"}}))
     assert isinstance(fail(other, question=lambda v: v.profile("AAPL")), MalformedResponse)
     assert isinstance(fail(NOT_FOUND, question=lambda v: v.profile("AAPL")), SymbolNotFound)
+
+
+@pytest.mark.parametrize(
+    ("body", "call", "read"),
+    [
+        (
+            {
+                "status": "OK",
+                "results": [{"ticker": "A", "execution_date": "2020-08-31", "split_from": 1, "split_to": 4}],
+            },
+            polygon.actions_query(Capability.SPLITS, None, date(2020, 1, 1), date(2020, 12, 31), NOW),
+            polygon.read_splits,
+        ),
+        (
+            {"status": "OK", "results": [{"ticker": "A", "ex_dividend_date": "2020-08-07", "cash_amount": 0.82}]},
+            polygon.actions_query(Capability.DIVIDENDS, None, date(2020, 1, 1), date(2020, 12, 31), NOW),
+            polygon.read_dividends,
+        ),
+        (
+            {"status": "OK", "results": {"ticker": "A", "name": "Agilent", "market_cap": 1, "currency_name": "usd"}},
+            polygon.profile_query("A"),
+            polygon.read_profile,
+        ),
+        (
+            {
+                "status": "OK",
+                "ticker": {"ticker": "A", "updated": 10**18, "day": {"c": 1}, "lastTrade": {"p": 1, "t": 1}},
+            },
+            polygon.snapshot_query("A"),
+            polygon.read_snapshot,
+        ),
+        (_body(bars(bar(JAN_3, T="A"), ticker="A")), polygon.previous_query("A"), polygon.read_previous),
+    ],
+)
+def test_anything_else_with_anything_wrong_is_read_or_refused_typed(body: Any, call: Any, read: Any) -> None:
+    outcomes = Counter(_outcome(lambda answer: read(call, answer), content) for content in spoiled(body))
+    assert outcomes["refused"] > 50
+    assert outcomes["read"] > 0
+
+
+# --- what is asked again ----------------------------------------------------------------------------------------------
+
+
+def test_daily_bars_are_kept_and_a_market_is_not() -> None:
+    served: list[str] = []
+
+    def answer(call: Call) -> Reply:
+        served.append(call.path)
+        return bars(ticker=None) if "grouped" in call.path else bars(bar(JAN_3))
+
+    async def run(url: str) -> None:
+        vendor = polygon.connect(Access(url, SecretStr(KEY), Recording(), kept=KeptAnswers()))
+        await vendor.open()
+        try:
+            for _ in range(2):
+                await daily()(vendor)
+                await vendor.grouped_bars(date(2023, 1, 2))
+        finally:
+            await vendor.close()
+
+    with replay(answer) as server:
+        asyncio.run(run(server.url))
+    assert sum("grouped" in path for path in served) == 2
+    assert len(served) == 3
 
 
 # --- what it offers ---------------------------------------------------------------------------------------------------
