@@ -261,7 +261,9 @@ def test_a_share_is_refused_without_a_call() -> None:
 def test_days_are_kept_until_the_next_one_and_a_range_that_goes_on_is_not() -> None:
     kept = KeptAnswers()
     first = BINANCE.ask(in_order(candles(candle(NOV_18, DAY))), daily(), kept=kept)
-    assert (len(first.server.calls), len(first.value.bars)) == (1, 1)
+    again = BINANCE.ask(in_order(EMPTY), daily(), kept=kept)
+    assert (len(first.server.calls), len(again.server.calls)) == (1, 0)
+    assert again.value.bars.close.tolist() == [101.0]
     request = binance.daily_query(BarRequest("BTC-USD", np.array(["2026-11-18"], "datetime64[D]")), NOW)
     assert request.keep_seconds == 14 * 3600
     ended = binance.intraday_query(IntradayRequest("BTC-USD", "1m", NOV_20, NOV_21), NOW)
