@@ -7,11 +7,10 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from string import ascii_uppercase
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -35,9 +34,10 @@ from quantmatrix_pipeline.providers.transport.vendor import Access
 from quantmatrix_pipeline.providers.vendors import fmp
 from quantmatrix_pipeline.providers.vendors.fmp import Fmp
 from quantmatrix_pipeline_tests.shared_data import shared_data
+from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asked, Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
 from quantmatrix_pipeline_tests.unit.providers.vendors.metering import Recording
-from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Replay, Reply, in_order, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, in_order, replay
 from quantmatrix_pipeline_tests.unit.providers.vendors.spoiling import spoiled
 
 T = TypeVar("T")
@@ -147,26 +147,8 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QM_NOW", NOW.isoformat())
 
 
-@dataclass
-class Asked(Generic[T]):
-    value: T
-    server: Replay
-    meter: Recording
-
-
 def ask(answer: Callable[[Call], Reply], question: Callable[[Fmp], Awaitable[T]]) -> Asked[T]:
-    meter = Recording()
-
-    async def run(url: str) -> T:
-        vendor = fmp.connect(Access(url, SecretStr(KEY), meter))
-        await vendor.open()
-        try:
-            return await question(vendor)
-        finally:
-            await vendor.close()
-
-    with replay(answer) as server:
-        return Asked(asyncio.run(run(server.url)), server, meter)
+    return Asking(fmp.connect, KEY).ask(answer, question)
 
 
 def fail(reply: Reply, question: Callable[[Fmp], Awaitable[Any]] | None = None) -> VendorError:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -34,9 +32,10 @@ from quantmatrix_pipeline.providers.transport.vendor import Access
 from quantmatrix_pipeline.providers.vendors import polygon
 from quantmatrix_pipeline.providers.vendors.polygon import Polygon
 from quantmatrix_pipeline_tests.shared_data import shared_data
+from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asked, Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
 from quantmatrix_pipeline_tests.unit.providers.vendors.metering import Recording
-from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Replay, Reply, in_order, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, in_order
 from quantmatrix_pipeline_tests.unit.providers.vendors.spoiling import spoiled
 
 T = TypeVar("T")
@@ -119,33 +118,10 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QM_NOW", NOW.isoformat())
 
 
-@dataclass
-class Asked(Generic[T]):
-    value: T
-    server: Replay
-    meter: Recording
-
-    @property
-    def call(self) -> Call:
-        (only,) = self.server.calls
-        return only
-
-
 def ask(
     answer: Callable[[Call], Reply], question: Callable[[Polygon], Awaitable[T]], *, reach_days: int | None = 730
 ) -> Asked[T]:
-    meter = Recording()
-
-    async def run(url: str) -> T:
-        vendor = polygon.connect(Access(url, SecretStr(KEY), meter, reach_days=reach_days))
-        await vendor.open()
-        try:
-            return await question(vendor)
-        finally:
-            await vendor.close()
-
-    with replay(answer) as server:
-        return Asked(asyncio.run(run(server.url)), server, meter)
+    return Asking(polygon.connect, KEY, reach_days).ask(answer, question)
 
 
 def fail(*replies: Reply, question: Callable[[Polygon], Awaitable[Any]] | None = None) -> VendorError:
@@ -712,26 +688,16 @@ def test_anything_else_with_anything_wrong_is_read_or_refused_typed(body: Any, c
 
 
 def test_daily_bars_are_kept_and_a_market_is_not() -> None:
-    served: list[str] = []
+    async def twice(vendor: Polygon) -> None:
+        for _ in range(2):
+            await daily()(vendor)
+            await vendor.grouped_bars(date(2023, 1, 2))
 
     def answer(call: Call) -> Reply:
-        served.append(call.path)
         return bars(ticker=None) if "grouped" in call.path else bars(bar(JAN_3))
 
-    async def run(url: str) -> None:
-        vendor = polygon.connect(Access(url, SecretStr(KEY), Recording(), kept=KeptAnswers()))
-        await vendor.open()
-        try:
-            for _ in range(2):
-                await daily()(vendor)
-                await vendor.grouped_bars(date(2023, 1, 2))
-        finally:
-            await vendor.close()
-
-    with replay(answer) as server:
-        asyncio.run(run(server.url))
-    assert sum("grouped" in path for path in served) == 2
-    assert len(served) == 3
+    asked = Asking(polygon.connect, KEY).ask(answer, twice, kept=KeptAnswers())
+    assert ["grouped" in call.path for call in asked.server.calls] == [False, True, True]
 
 
 # --- what it offers ---------------------------------------------------------------------------------------------------
