@@ -190,9 +190,9 @@ def test_a_killed_process_takes_its_lease_with_it_and_no_more(
 
     limits = Limits.parse(text)
     room = hammer.ledger(warehouse, redis_port).room(VENDOR, limits)
-    assert room.used_today == limits.lease == 64
+    assert room.used_today == limits.lease == 100
     calls = hammer.together([Hammer(database_url, text, seconds=3, redis_port=redis_port)])
-    assert len(calls) == 1600 - 64
+    assert len(calls) == 1600 - 100
 
 
 def test_a_restart_keeps_the_day(database_url: str, redis_port: int | None) -> None:

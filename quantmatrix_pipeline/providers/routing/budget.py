@@ -1,7 +1,7 @@
 """Whether a vendor may be asked now: each process leases calls from the shared count and spends them locally.
 
-A lease is one statement for up to 64 calls, so that a call costs little beside it. Many coroutines spend one lease; all
-of them run on one event loop.
+A lease is one statement for up to 256 calls, so that a call costs little beside it. Many coroutines spend one lease;
+all of them run on one event loop.
 """
 
 from __future__ import annotations

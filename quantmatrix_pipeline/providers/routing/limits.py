@@ -14,7 +14,7 @@ _UNITS = {
     "minute": "per_minute",
     "day": "per_day",
 }
-LARGEST_LEASE = 64
+LARGEST_LEASE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,10 @@ class Limits:
 
     @property
     def lease(self) -> int:
-        """How many calls a process leases at once: few enough that what one holds unspent is not missed by the
-        others, 1 for small limits, at most 64.
+        """How many calls a process leases at once: 1 for small limits, at most 256.
+
+        A lease is on disk before it is spent, which takes milliseconds, so it should be large; what one process holds
+        unspent the others lack, so it should be a small part of the limit.
         """
         shares = [LARGEST_LEASE]
         if self.per_second is not None:

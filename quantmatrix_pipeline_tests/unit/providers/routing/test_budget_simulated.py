@@ -258,15 +258,16 @@ def test_what_is_leased_and_not_spent_is_given_back() -> None:
     async def run() -> None:
         ledger = MemoryLedger(time)
         limits = {"v": Limits.parse("6400/min 6400/day")}
+        assert limits["v"].lease == 100
         one, other = Budgets(ledger, limits, time), Budgets(ledger, limits, time)
         await one.admit("v")
-        assert (await other.room("v")).today == 6400 - 64
+        assert (await other.room("v")).today == 6400 - 100
         await one.close()
         assert (await other.room("v")).today == 6399
         await one.admit("v")
         await time.sleep(3)  # its bucket is over: nothing of the lease may be spent any more
         await one.admit("v")
-        assert (await other.room("v")).today == 6398 - 64
+        assert (await other.room("v")).today == 6398 - 100
         await one.close()
         room = await other.room("v")
         assert (room.today, room.now, room.used_minute) == (6397, 6397, 3)
