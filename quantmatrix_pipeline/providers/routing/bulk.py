@@ -23,6 +23,7 @@ from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates
 from quantmatrix_pipeline.errors import (
     AuthFailed,
     CircuitOpen,
+    MalformedResponse,
     NobodyServes,
     NotServed,
     QuotaExhausted,
@@ -48,22 +49,29 @@ TRIES = 3  # how often one question is put to a vendor that says "too many" and 
 ACTIONS_STRETCH = 92  # days per whole-market question for splits or dividends
 
 
-_Basis = tuple[str, Basis, date | None]  # answers that agree in it make one part
+# Vendor, basis, its date and the first day asked for: answers that agree in them make one part.
+_Kind = tuple[str, Basis, date | None, date | None]
 MarketActions = Callable[[date, date, Vendor], Awaitable[ActionsAnswer]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Wanted:
-    """What is still wanted of one symbol, and what those said that did not serve it."""
+    """What is still wanted of one symbol, and what those said that did not serve it.
+
+    `since` is the first of the sessions where earlier ones were served by somebody else: the next vendor is not asked
+    for those, and its silence about them says nothing.
+    """
 
     symbol: str
     sessions: Dates
+    since: date | None = None
     said: dict[str, VendorError] = field(default_factory=dict)
     tries: int = 0
 
     def wanting(self, sessions: Dates) -> _Wanted:
         """Return the same symbol with these sessions left."""
-        return replace(self, sessions=sessions)
+        since = self.since if sessions[0] == self.sessions[0] else _day(sessions[0])
+        return replace(self, sessions=sessions, since=since, tries=0)
 
     def request(self, since: date | None) -> BarRequest:
         sessions = self.sessions if since is None else self.sessions[self.sessions >= np.datetime64(since, "D")]
@@ -88,7 +96,11 @@ class DailyFetch:
         self._concurrency = concurrency
         self._wanted = {r.symbol: _Wanted(r.symbol, r.sessions) for r in requests if len(r.sessions)}
         self._symbols = frozenset(self._wanted)
-        self._newest = max((r.sessions[-1] for r in requests if len(r.sessions)), default=None)
+        self._crypto = frozenset(s for s in self._symbols if is_crypto(s))
+        # Crypto has sessions on days on which nothing else has.
+        self._newest = {
+            crypto: max((w.sessions[-1] for w in self._left(crypto)), default=None) for crypto in (False, True)
+        }
         self._parts: asyncio.Queue[DailyAnswer | None] = asyncio.Queue(maxsize=2)
 
     async def answers(self) -> AsyncGenerator[DailyAnswer, None]:
@@ -104,69 +116,70 @@ class DailyFetch:
 
     async def _work(self) -> None:
         try:
-            crypto = {s for s in self._wanted if is_crypto(s)}
-            await self._by_date([w for s, w in self._wanted.items() if s not in crypto])
-            for capability, those in (
-                (Capability.DAILY_BARS, self._wanted.keys() - crypto),
-                (Capability.CRYPTO_DAILY, crypto),
-            ):
-                left = [self._wanted[s] for s in sorted(those) if s in self._wanted]
-                if left:
-                    await _OneByOne(self._router, capability, left, self._concurrency, self._newest, self._parts).run()
+            await self._by_date()
+            for capability, crypto in ((Capability.DAILY_BARS, False), (Capability.CRYPTO_DAILY, True)):
+                if left := self._left(crypto):
+                    await self._router.refresh()  # what went by date has used up some of the budgets
+                    newest = self._newest[crypto]
+                    await _OneByOne(self._router, capability, left, self._concurrency, newest, self._parts).run()
         except Exception:
             await self._parts.put(None)  # whoever reads then hears of it; when cancelled, nobody reads any more
             raise
         await self._parts.put(None)
 
+    def _left(self, crypto: bool) -> list[_Wanted]:
+        return [w for s, w in sorted(self._wanted.items()) if (s in self._crypto) is crypto]
+
     # --- the whole market by date ----------------------------------------------------------------------------------
 
-    async def _by_date(self, wanted: Sequence[_Wanted]) -> None:
-        ranking = self._router.rank(Capability.GROUPED_BARS)
-        for name in ranking.order:
+    async def _by_date(self) -> None:
+        told = np.empty(0, "datetime64[D]")  # the sessions whose splits were asked for
+        came = False
+        for name in self._router.rank(Capability.GROUPED_BARS).order:
             reach = self._router.reach(name, Capability.GROUPED_BARS)
-            sessions = worth_grouping([w.request(reach) for w in wanted if w.symbol in self._wanted])
+            sessions = worth_grouping([w.request(reach) for w in self._left(crypto=False)])
             if not len(sessions):
-                return
-            first, last = _day(sessions[0]), _day(sessions[-1])
+                break
             # Whole-market bars carry no actions. Splits come first, they explain jumps; dividends are many pages.
-            await self._actions(Capability.SPLITS, _market_splits, first, last)
-            await self._grouped(name, sessions, reach)
-            await self._actions(Capability.DIVIDENDS, _market_dividends, first, last)
+            if len(more := np.setdiff1d(sessions, told)):
+                await self._actions(Capability.SPLITS, _market_splits, _day(more[0]), _day(more[-1]))
+                told = np.union1d(told, more)
+            came |= await self._grouped(name, sessions)
+        if came:
+            await self._actions(Capability.DIVIDENDS, _market_dividends, _day(told[0]), _day(told[-1]))
 
-    async def _grouped(self, name: str, sessions: Dates, reach: date | None) -> None:
-        """Ask one vendor for these sessions in their order, until it fails; what came is no longer wanted."""
+    async def _grouped(self, name: str, sessions: Dates) -> bool:
+        """Ask one vendor for these sessions in their order, until it fails; what came is no longer wanted.
+
+        Returns whether anything came.
+        """
         router, capability = self._router, Capability.GROUPED_BARS
-        symbols = [s for s, w in self._wanted.items() if np.isin(w.sessions, sessions).any()]
+        symbols = [w.symbol for w in self._left(crypto=False) if np.isin(w.sessions, sessions).any()]
         place = {s: i for i, s in enumerate(symbols)}
-        came = np.full(len(symbols), np.datetime64("NaT"), "datetime64[D]")  # the last session that came
+        last = np.full(len(symbols), np.datetime64("NaT"), "datetime64[D]")  # the last session that came
         asked: deque[asyncio.Task[DailyAnswer]] = deque()
         coming = iter(sessions)
         served: list[np.datetime64] = []
         part: list[DailyAnswer] = []
         failed: VendorError | None = None
-
-        def question(day: np.datetime64) -> asyncio.Task[DailyAnswer]:
-            return asyncio.create_task(
-                router.ask(name, capability, lambda v: v.grouped_bars(_day(day)), symbols=len(symbols))
-            )
-
         try:
-            asked.extend(question(day) for _, day in zip(range(min(AHEAD, self._concurrency)), coming, strict=False))
             for day in sessions:
+                # The first question goes alone: what it says (not in the plan, bad key) may hold for all of them.
+                most = router.at_once(name, capability, min(AHEAD, self._concurrency) if served else 1)
+                while len(asked) < most and (following := next(coming, None)) is not None:
+                    asked.append(asyncio.create_task(self._session(name, _day(following), len(symbols))))
                 try:
                     answer = await asked.popleft()
                 except VendorError as error:
                     failed = error
                     break
-                if (following := next(coming, None)) is not None:
-                    asked.append(question(following))
                 if not len(answer.bars):
                     failed = StaleResponse(name, f"has nothing of {day} yet")
                     break
                 served.append(day)
-                came[[place[s] for s in answer.bars.symbols if s in place]] = day
-                if part and (len(part) == SESSIONS_PER_PART or _basis(part[0]) != _basis(answer)):
-                    await self._parts.put(_merged(part, reach))
+                last[[place[s] for s in answer.bars.symbols if s in place]] = day
+                if part and (len(part) == SESSIONS_PER_PART or _kind(part[0]) != _kind(answer)):
+                    await self._parts.put(_merged(part, _day(sessions[0])))
                     part = []
                 part.append(answer)
         finally:
@@ -174,34 +187,49 @@ class DailyFetch:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         if part:
-            await self._parts.put(_merged(part, reach))
+            await self._parts.put(_merged(part, _day(sessions[0])))
         if failed is not None:
             router.record.fell_back(name, capability, type(failed).__name__, len(symbols))
-        self._settle(name, symbols, came, np.array(served, "datetime64[D]"), failed)
+        self._settle(name, symbols, last, np.array(served, "datetime64[D]"), failed)
+        return bool(served)
+
+    async def _session(self, name: str, day: date, symbols: int) -> DailyAnswer:
+        tries = 1
+        while True:
+            try:
+                return await self._router.ask(
+                    name, Capability.GROUPED_BARS, lambda vendor: vendor.grouped_bars(day), symbols=symbols
+                )
+            except RateLimited as error:
+                if tries == TRIES or not _bearable(error, self._router.patience()):
+                    raise
+                tries += 1  # its budget makes the next one wait
 
     def _settle(
         self, name: str, symbols: Sequence[str], came: Dates, served: Dates, failed: VendorError | None
     ) -> None:
         """Take from what is wanted whatever the served sessions brought, or proved not to be there."""
+        newest = self._newest[False]
         expected = received = 0
         for symbol, last in zip(symbols, came, strict=True):
             wanted = self._wanted[symbol]
             answered = np.isin(wanted.sessions, served)
             # Of which nothing came at all, it is perhaps not known there: others are asked for all of it.
             left = wanted.sessions[~answered | (wanted.sessions > last) | np.isnat(last)]
-            if self._newest is not None and answered.any() and wanted.sessions[-1] == self._newest:
+            if answered[-1] and wanted.sessions[-1] == newest:
                 expected += 1
-                received += bool(last == self._newest)
+                received += bool(last == newest)
             if len(left) == 0:
                 del self._wanted[symbol]
                 continue
             if answered.any() and left[-1] in served:
                 wanted.said[name] = StaleResponse(name, "is not in the market's bars", symbol=symbol)
             elif failed is not None:
-                wanted.said[name] = failed
-            wanted.sessions = left
-        if expected and self._newest is not None:
-            self._router.states.received(name, _day(self._newest), received, expected)
+                # Under a name of its own: what hinders it by date need not hinder it symbol by symbol.
+                wanted.said[f"{name} by date"] = failed
+            self._wanted[symbol] = wanted.wanting(left)
+        if expected and newest is not None:
+            self._router.states.received(name, _day(newest), received, expected)
 
     async def _actions(self, capability: Capability, ask: MarketActions, first: date, last: date) -> None:
         """Bring the market's splits or dividends of these days, as far as anybody has them."""
@@ -242,16 +270,17 @@ class _OneByOne:
         self._stopped: dict[str, VendorError] = {}
         self._queues: dict[str, deque[_Wanted]] = {name: deque() for name in self._order}
         self._room = {name: router.symbols_within_budget(name, capability) for name in self._order}
-        self._collected: dict[_Basis, list[DailyAnswer]] = {}
+        self._collected: dict[_Kind, list[DailyAnswer]] = {}
         self._undone: list[_Wanted] = []
         self._heard: set[str] = set()
         self._arrived: Counter[str] = Counter()
         self._expected: Counter[str] = Counter()
         # Those that want the same stretch stand together, so that a batch fetches no more than it must.
         items = deque(sorted(wanted, key=lambda w: (w.sessions[0], w.sessions[-1], w.symbol)))
-        # A vendor that fell behind gets one question first, or it could never show that it recovered.
+        # A vendor that fell behind gets one short question, or it could never show that it recovered.
         for name in ranking.trials[: len(items) - 1]:
-            self._queues[name].append(items.popleft())
+            if self._take_on(name, items[-1]):
+                items.pop()
         for item in items:
             self._place(item)
 
@@ -292,23 +321,27 @@ class _OneByOne:
         first = item.sessions[0].item()
         whole = [n for n in self._order if (r := self._router.reach(n, self._capability)) is None or r <= first]
         partly = [n for n in self._order if n not in whole]  # who reaches the whole stretch goes before who doesn't
-        for name in (*whole, *partly):
-            if name in item.said:
-                continue
-            if (stopped := self._stopped.get(name)) is not None:
-                item.said[name] = stopped
-                continue
-            if len(item.request(self._router.reach(name, self._capability)).sessions) == 0:
-                continue
-            if (room := self._room[name]) is not None:
-                if room < 1:
-                    item.said[name] = QuotaExhausted(name, "no budget left for it in this run", symbol=item.symbol)
-                    self._router.record.fell_back(name, self._capability, "QuotaExhausted")
-                    continue
+        if not any(self._take_on(name, item) for name in (*whole, *partly)):
+            self._undone.append(item)
+
+    def _take_on(self, name: str, item: _Wanted) -> bool:
+        """Queue a symbol with a vendor and say True, or note why that vendor can't serve it."""
+        if name in item.said:
+            return False
+        reach, room = self._router.reach(name, self._capability), self._room[name]
+        if (stopped := self._stopped.get(name)) is not None:
+            item.said[name] = stopped
+        elif not len(item.request(reach).sessions):
+            item.said[name] = UnsupportedRequest(name, f"reaches back to {reach} only", symbol=item.symbol)
+        elif room is not None and room < 1:
+            item.said[name] = QuotaExhausted(name, "no budget left for it in this run", symbol=item.symbol)
+            self._router.record.fell_back(name, self._capability, QuotaExhausted.__name__)
+        else:
+            if room is not None:
                 self._room[name] = room - 1
             self._queues[name].append(item)
-            return
-        self._undone.append(item)
+            return True
+        return False
 
     def _next_questions(self, running: Iterable[tuple[str, list[_Wanted]]]) -> Iterator[tuple[str, list[_Wanted]]]:
         under_way = Counter(name for name, _ in running)
@@ -319,60 +352,68 @@ class _OneByOne:
             at_once = self._concurrency if name in self._heard else 1
             while queue and under_way[name] < self._router.at_once(name, self._capability, at_once):
                 under_way[name] += 1
-                yield name, [queue.popleft() for _ in range(min(most, len(queue)))]
+                items = [queue.popleft()]
+                # What is asked for from another day on makes an answer of its own.
+                while queue and len(items) < most and queue[0].since == items[0].since:
+                    items.append(queue.popleft())
+                yield name, items
 
     async def _ask(self, name: str, items: Sequence[_Wanted]) -> DailyAnswer:
         reach = self._router.reach(name, self._capability)
         requests = [item.request(reach) for item in items]
 
         async def question(vendor: Vendor) -> DailyAnswer:
-            return await vendor.daily_bars(requests)
+            answer = await vendor.daily_bars(requests)
+            if strange := set(answer.bars.symbols).difference(r.symbol for r in requests):
+                asked = ", ".join(r.symbol for r in requests)
+                raise MalformedResponse(name, f"asked for {asked}, answered with {', '.join(sorted(strange))}")
+            return answer
 
         answer = await self._router.ask(name, self._capability, question, symbols=len(items))
-        return replace(answer, asked_from=reach)
+        since = items[0].since
+        return replace(answer, asked_from=since if reach is None or (since is not None and since > reach) else reach)
 
     # --- what they say -----------------------------------------------------------------------------------------------
 
     async def _answered(self, name: str, items: Sequence[_Wanted], answer: DailyAnswer) -> None:
-        last: dict[str, np.datetime64] = {}
-        for row in range(len(answer.bars.symbols)):
-            days = answer.bars.session[answer.bars.symbol_index == row]
-            if len(days):
-                last[answer.bars.symbols[row]] = days.max()
+        bars, newest = answer.bars, self._newest
+        days = {symbol: bars.session[bars.symbol_index == row] for row, symbol in enumerate(bars.symbols)}
         reach = self._router.reach(name, self._capability)
         for item in items:
             error = answer.failures.get(item.symbol)
-            came = last.get(item.symbol)
+            came = days.get(item.symbol, bars.session[:0])
             asked = item.request(reach).sessions
-            if self._newest is not None and asked[-1] == self._newest and not isinstance(error, SymbolNotFound):
+            due = asked[-1] == newest
+            missed = due and not (came == newest).any()
+            if due and not isinstance(error, SymbolNotFound):
                 self._expected[name] += 1
-                self._arrived[name] += bool(came == self._newest)
+                self._arrived[name] += not missed
             if error is not None:
                 self._fall_back(name, item, error)
                 continue
             left = item.sessions[~np.isin(item.sessions, asked)]  # older than the vendor reaches
-            if asked[-1] == self._newest and came != self._newest:
-                ends = "nothing" if came is None else f"nothing after {came}"
+            if missed:
+                had = asked[np.isin(asked, came)]
+                ends = f"nothing after {had[-1]}" if len(had) else "nothing"
                 stale = StaleResponse(name, f"asked for {asked[-1]}, had {ends}", symbol=item.symbol)
-                late = asked if came is None else asked[asked > came]
+                late = asked[asked > had[-1]] if len(had) else asked
                 self._fall_back(name, item.wanting(np.union1d(left, late)), stale)
             elif len(left):
                 item.said[name] = UnsupportedRequest(name, f"reaches back to {reach} only", symbol=item.symbol)
                 self._place(item.wanting(left))
         # Failures go on to the next vendor; what stays in the answer is what it brought.
-        key = _basis(answer)
+        key = _kind(answer)
         self._collected.setdefault(key, []).append(replace(answer, failures={}))
         if sum(len(a.bars.symbols) + len(a.silent) for a in self._collected[key]) >= PART:
             await self._hand_over(key)
 
     def _failed(self, name: str, items: Sequence[_Wanted], error: VendorError) -> None:
-        if isinstance(error, RateLimited):
-            pause = error.retry_after if error.retry_after is not None else 60.0
-            if pause <= self._router.patience() and all(item.tries < TRIES for item in items):
-                for item in reversed(items):
-                    item.tries += 1
-                    self._queues[name].appendleft(item)  # its budget makes it wait
-                return
+        again = isinstance(error, RateLimited) and _bearable(error, self._router.patience())
+        if again and all(item.tries + 1 < TRIES for item in items):
+            for item in reversed(items):
+                item.tries += 1
+                self._queues[name].appendleft(item)  # its budget makes it wait
+            return
         whole = isinstance(error, (AuthFailed, CircuitOpen, RateLimited, QuotaExhausted)) or (
             isinstance(error, UnsupportedRequest) and error.symbol is None
         )
@@ -387,14 +428,13 @@ class _OneByOne:
 
     def _fall_back(self, name: str, item: _Wanted, error: VendorError) -> None:
         item.said[name] = error
+        item.tries = 0
         self._router.record.fell_back(name, self._capability, type(error).__name__)
-        if name not in self._stopped and (room := self._room[name]) is not None and isinstance(error, RateLimited):
-            self._room[name] = room + 1
         self._place(item)
 
     # --- what is handed over -----------------------------------------------------------------------------------------
 
-    async def _hand_over(self, key: _Basis) -> None:
+    async def _hand_over(self, key: _Kind) -> None:
         answers = self._collected.pop(key, [])
         if answers:
             await self._parts.put(_merged(answers, answers[0].asked_from))
@@ -405,11 +445,11 @@ class _OneByOne:
             said = "; ".join(dict.fromkeys(str(e) for e in item.said.values()))
             skipped = "; ".join(f"{name}: {why}" for name, why in self._skipped.items())
             what = "; ".join(text for text in (said, skipped) if text) or "no vendor is configured for it"
-            unknown = bool(item.said) and all(isinstance(e, SymbolNotFound) for e in item.said.values())
+            errors = list(item.said.values())
+            unknown = bool(errors) and all(isinstance(e, SymbolNotFound) for e in errors)
             kind = SymbolNotFound if unknown else NotServed
             failures[item.symbol] = kind(self._router.name, what, symbol=item.symbol)
-            last = next(reversed(item.said), self._router.name)
-            self._router.record.left_undone(last, self._capability)
+            self._router.record.left_undone(errors[-1].vendor if errors else self._router.name, self._capability)
         return DailyAnswer(self._router.name, Basis.RAW, None, BarBatch.empty(), failures=failures)
 
 
@@ -441,6 +481,11 @@ async def _market_dividends(first: date, last: date, vendor: Vendor) -> ActionsA
     return await vendor.dividends(None, first, last)
 
 
+def _bearable(error: RateLimited, patience: float) -> bool:
+    """Say whether a vendor that said "too many" can be asked again within `patience` seconds."""
+    return (60.0 if error.retry_after is None else error.retry_after) <= patience
+
+
 def _day(session: np.datetime64) -> date:
     day: date = session.astype("datetime64[D]").item()
     return day
@@ -466,8 +511,8 @@ def _only_actions(found: ActionsAnswer, wanted: Container[str]) -> DailyAnswer:
     )
 
 
-def _basis(answer: DailyAnswer) -> _Basis:
-    return answer.vendor, answer.basis, answer.basis_date
+def _kind(answer: DailyAnswer) -> _Kind:
+    return answer.vendor, answer.basis, answer.basis_date, answer.asked_from
 
 
 def _merged(answers: Sequence[DailyAnswer], asked_from: date | None) -> DailyAnswer:

@@ -27,7 +27,7 @@ class RunMeter:
         self._states = states
         self._time = time
         self._wait_until = 0.0
-        self._said_no: dict[str, RateLimited | QuotaExhausted] = {}
+        self._said_no: dict[str, tuple[float, RateLimited | QuotaExhausted]] = {}  # and when it did
 
     def wait_at_most(self, seconds: float) -> None:
         """Let calls wait for budgets until so many seconds from now, together: a night's fetch."""
@@ -45,17 +45,22 @@ class RunMeter:
     def note(self, timed: Timed) -> None:
         self.record.note(timed)
         self._states.heard(timed)
-        if isinstance(timed.error, (RateLimited, QuotaExhausted)):
-            self._said_no[timed.vendor] = timed.error
+        error = timed.error
+        known = self._said_no.get(timed.vendor)
+        if isinstance(error, QuotaExhausted) or (isinstance(error, RateLimited) and known is None):
+            self._said_no[timed.vendor] = self._time.monotonic(), error
 
     async def settle(self, vendor: str) -> None:
         """Shrink the budget of a vendor that said "too many", or close it for the day: before its next call."""
         assert self.budgets is not None, "vendors are asked through an open router"
-        match self._said_no.pop(vendor, None):
-            case QuotaExhausted():
-                await self.budgets.exhaust(vendor)
-            case RateLimited() as error:
-                await self.budgets.shrink(vendor, error.retry_after)
+        said_at, error = self._said_no.pop(vendor, (0.0, None))
+        if isinstance(error, QuotaExhausted):
+            await self.budgets.exhaust(vendor)
+        elif error is not None:
+            pause = error.retry_after
+            if pause is not None:  # who slept through it has not to wait for it once more
+                pause = max(0.0, said_at + pause - self._time.monotonic())
+            await self.budgets.shrink(vendor, pause)
 
     async def settle_all(self) -> None:
         for vendor in sorted(self._said_no):

@@ -11,11 +11,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.errors import CircuitOpen, ConfigurationError, MalformedResponse, NobodyServes, VendorError
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Offer, Vendor
@@ -117,8 +116,12 @@ class Router:
             self._meter.record = Record()
             self._meter.budgets = Budgets(self._ledger, self._limits, self._time)
             self._opening = asyncio.Lock()
+        self._depth += 1  # before anything is awaited: who enters meanwhile finds it open
+        try:
             await self.refresh()
-        self._depth += 1
+        except BaseException:
+            self._depth -= 1
+            raise
         return self
 
     async def __aexit__(
@@ -200,7 +203,7 @@ class Router:
     def reach(self, name: str, capability: Capability) -> date | None:
         """Return the first day of which a vendor may have anything, None where there is no limit."""
         days = self._vendors[name].offers[capability].reach_days
-        return None if days is None else clock.now().date() - timedelta(days=days)
+        return None if days is None else datetime.fromtimestamp(self._time.now(), UTC).date() - timedelta(days=days)
 
     def symbols_within_budget(self, name: str, capability: Capability) -> int | None:
         """Return for how many symbols a vendor can be asked in the time that a fetch may wait; None: for any number."""
@@ -260,14 +263,8 @@ class Router:
         """
         if not await self.states.enter(name, capability):
             raise CircuitOpen(name, f"{capability}: its circuit is open; it is left alone for a while")
-        vendor = self._vendors[name]
-        if name not in self._opened:
-            async with self._opening:
-                if name not in self._opened:
-                    await vendor.open()
-                    self._opened.add(name)
         try:
-            value = await question(vendor)
+            value = await question(await self._open(name))
         except VendorError as error:
             await self.states.failed(name, capability, error)
             raise
@@ -280,6 +277,15 @@ class Router:
         await self.states.succeeded(name, capability)
         self.record.served(name, capability, symbols)
         return value
+
+    async def _open(self, name: str) -> Vendor:
+        vendor = self._vendors[name]
+        if name not in self._opened:
+            async with self._opening:
+                if name not in self._opened:
+                    await vendor.open()
+                    self._opened.add(name)
+        return vendor
 
     async def first_answer(
         self,
@@ -318,6 +324,7 @@ class Router:
         # A vendor that fell behind gets one question first now and then, or it could never show that it recovered.
         for name in dict.fromkeys((*ranking.trials, *ranking.order)):
             if not among(self._vendors[name].offers[capability]):
+                reasons[name] = "can't be asked in this way"
                 continue
             try:
                 value = await self.ask(name, capability, question)

@@ -80,11 +80,14 @@ class KeptAnswers:
                 self._drop(next(iter(self._here)))
             return
         stored = _Stored(answer.status, dict(answer.headers), answer.content, answer.learned_at.timestamp())
-        packed = zlib.compress(msgspec.msgpack.encode(stored), 1)
         try:
-            await asyncio.to_thread(self._redis.set, _PREFIX + name, packed, px=max(1, int(call.keep_seconds * 1000)))
+            await asyncio.to_thread(self._share, self._redis, name, stored, call.keep_seconds)
         except redis.RedisError as error:
             log.warning("Redis did not keep an answer (%s)", type(error).__name__)
+
+    def _share(self, client: redis.Redis, name: str, stored: _Stored, seconds: float) -> None:
+        packed = zlib.compress(msgspec.msgpack.encode(stored), 1)
+        client.set(_PREFIX + name, packed, px=max(1, int(seconds * 1000)))
 
     def _drop(self, name: str) -> None:
         if (old := self._here.pop(name, None)) is not None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 import stamina
@@ -24,6 +25,7 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Meter, 
 T = TypeVar("T")
 
 ATTEMPTS = 4
+LONGEST_PAUSE = 2.0  # seconds before another attempt, where the vendor names none
 CONNECTIONS = 16
 LARGEST_BODY = 64 * 1024 * 1024  # a whole market on one day is 1 to 2 MB
 LARGE_BODY = 256 * 1024  # read in a thread, so that other answers can arrive meanwhile
@@ -79,7 +81,8 @@ class Http:
     headers
         Sent with each request.
     timeout, deadline
-        Seconds that one attempt may take, and all attempts of a call together with the pauses between them.
+        Seconds that one attempt may take, and all attempts of a call together with the pauses between them, but without
+        waiting for our own budget.
     kept
         Answers that may be served again.
     """
@@ -107,13 +110,13 @@ class Http:
         self._deadline = deadline
         self._kept = kept
         self._client: httpx.AsyncClient | None = None
-        # Both log whole URLs at INFO and DEBUG, and a key may stand in the query.
-        for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)
 
     async def open(self) -> None:
         """Open the client in this event loop."""
         if self._client is None:
+            # At INFO and DEBUG they log URLs and headers, and a key stands in one of them.
+            for name in ("httpx", "httpcore", "hpack"):
+                logging.getLogger(name).setLevel(logging.WARNING)
             self._client = httpx.AsyncClient(
                 http2=True,
                 timeout=self._timeout,
@@ -149,15 +152,18 @@ class Http:
         ends = time.monotonic() + self._deadline
 
         def worthwhile(error: Exception) -> bool | float:
+            left = ends - time.monotonic()
             if isinstance(error, RateLimited):
-                wait = error.retry_after
-                return wait if wait is not None and time.monotonic() + wait < ends else False
-            return isinstance(error, VendorUnavailable)
+                return error.retry_after if error.retry_after is not None and error.retry_after < left else False
+            return isinstance(error, VendorUnavailable) and longest < left
 
+        longest = min(LONGEST_PAUSE, self._deadline / 10)
         async for attempt in stamina.retry_context(
-            on=worthwhile, attempts=ATTEMPTS, timeout=self._deadline, wait_initial=0.25, wait_max=8.0
+            on=worthwhile, attempts=ATTEMPTS, timeout=None, wait_initial=0.25, wait_max=longest
         ):
+            asked = time.monotonic()
             await self._meter.admit(self.vendor, call.weight)  # not an attempt: what our own budget refuses stays so
+            ends += time.monotonic() - asked
             with attempt:
                 return await self._attempt(call, read, ends)
         raise AssertionError("the attempts end in an answer or in an error")
@@ -182,6 +188,9 @@ class Http:
             raise error from None
         except VendorError as failed:
             error = failed
+            raise
+        except Exception as unread:
+            error = MalformedResponse(self.vendor, f"{call.endpoint}: {type(unread).__name__}", symbol=call.symbol)
             raise
         finally:
             seconds = took if took is not None else time.perf_counter() - started
@@ -212,19 +221,27 @@ class Http:
             raise VendorUnavailable(self.vendor, what, symbol=call.symbol) from None
         headers = {name.lower(): self._without_key(value) for name, value in response.headers.items()}
         content = b"".join(parts)
-        if self._key is not None and (secret := self._key.secret.get_secret_value().encode()):
-            content = content.replace(secret, _HIDDEN.encode())  # Alpha Vantage tells people their key
+        for secret in self._secrets:  # Alpha Vantage tells people their key
+            content = content.replace(secret.encode(), _HIDDEN.encode())
         return Answer(response.status_code, headers, content, clock.now())
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key.secret.get_secret_value(), _HIDDEN) if self._key else text
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """The key as it is, and as it stands in a URL."""
+        secret = self._key.secret.get_secret_value() if self._key else ""
+        return tuple(dict.fromkeys((secret, quote(secret, safe="")))) if secret else ()
 
 
 def _by_status(vendor: str, call: Call, answer: Answer) -> VendorError | None:
     """Return the error that a status stands for, where the vendor's own body said nothing better."""
     status, said = answer.status, answer.text(160)
     what = f"{call.endpoint}: HTTP {status}" + (f": {said}" if said else "")
-    if status < HTTPStatus.BAD_REQUEST:
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return None
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited(vendor, what, symbol=call.symbol, retry_after=retry_after(answer))
