@@ -17,7 +17,9 @@ MUTATION = """
 mutation Reload($location: String!) {
   reloadRepositoryLocation(repositoryLocationName: $location) {
     __typename
-    ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
+    ... on WorkspaceLocationEntry {
+      locationOrLoadError { __typename ... on PythonError { message causes { message } } }
+    }
     ... on ReloadNotSupported { message }
     ... on RepositoryLocationNotFound { message }
     ... on UnauthorizedError { message }
@@ -85,6 +87,7 @@ def _tell_dagster(port: int) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"what answers on port {port} is no Dagster UI: nothing to reload; the next run reads the file"
     if kind != "RepositoryLocation":
-        said = outcome.get("message", "")
+        # Dagster wraps what our code raised; the first cause is what it raised.
+        said = [*outcome.get("causes", []), outcome][0].get("message", "")
         raise QuantMatrixError(f"the Dagster UI on port {port} could not reload {LOCATION}: {kind}: {said}")
     return f"the Dagster UI on port {port} has reloaded {LOCATION}"

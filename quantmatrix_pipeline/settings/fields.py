@@ -102,8 +102,16 @@ class Settings(VendorFields):
         validation_alias=AliasChoices("ALLOW_SOURCE_OVERRIDE", "QM_ALLOW_SOURCE_OVERRIDE"),
         description="whether a request may name the vendor that it prefers",
     )
-    api_host: str = Field("127.0.0.1", validation_alias=AliasChoices("QM_API_HOST", "API_HOST"))
-    api_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("QM_API_PORT", "API_PORT"))
+    api_host: str = Field(
+        "127.0.0.1", validation_alias=AliasChoices("QM_API_HOST", "API_HOST"), description="the read API listens here"
+    )
+    api_port: int = Field(
+        8000,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("QM_API_PORT", "API_PORT"),
+        description="the read API's port",
+    )
     ui_port: int = Field(3000, ge=1, le=65535, description="the Dagster UI of `qm up`")
     calendar: str = Field("XNYS", description="exchange calendar of the equity universe")
     close_grace_minutes: int = Field(
@@ -138,7 +146,11 @@ class Settings(VendorFields):
         description="where failures and failed checks are posted",
     )
     user_agent: str = Field("quantmatrix-pipeline/0.1 (market data; self-hosted)", description="sent to Wikipedia")
-    log_level: LogLevel = Field(LogLevel.INFO, validation_alias=AliasChoices("QM_LOG_LEVEL", "LOG_LEVEL"))
+    log_level: LogLevel = Field(
+        LogLevel.INFO,
+        validation_alias=AliasChoices("QM_LOG_LEVEL", "LOG_LEVEL"),
+        description="DEBUG, INFO, WARNING or ERROR",
+    )
 
     @classmethod
     def settings_customise_sources(

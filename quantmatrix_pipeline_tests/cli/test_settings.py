@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,11 @@ from quantmatrix_pipeline_tests.cli.conftest import Done, Installation
         ("QM_NOW", "2021-12-31"),
         ("QM_FILES_DIR", "/nowhere/files"),
         ("QM_CALENDAR", "XXXX"),
+        ("POLICY_EOD", "fmp,iex"),
+        ("MARKET_PROVIDER_POLICY", "cheap"),
+        ("QM_FINNHUB_BUDGET", "60 per minute"),
+        ("QM_FMP_BASE_URL", "https://user:hidden@proxy.example"),
+        ("FINNHUB_API_KEY", "hidden key"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_its_variable(migrated: Installation, variable: str, value: str) -> None:
@@ -78,3 +84,23 @@ def test_the_replaced_systems_name_of_the_database_is_understood(filled: Install
 )
 def test_the_doctor_sees_what_an_old_name_sets(filled: Installation, name: str, value: str, shown: str) -> None:
     assert shown in filled.qm("doctor", **{name: value}).stdout
+
+
+def test_the_doctor_says_of_each_vendor_whether_it_can_be_asked_and_who_serves_what(migrated: Installation) -> None:
+    keys = ("FMP", "TWELVE_DATA", "ALPHA_VANTAGE", "POLYGON", "COINGECKO", "CRYPTOCOMPARE", "FRED")
+    unset = {f"{vendor}_API_KEY": "" for vendor in keys}
+    changed = {**unset, "FINNHUB_API_KEY": "hidden", "QM_YAHOO_BUDGET": "60/min", "POLICY_EOD": "fmp,finnhub"}
+    done = migrated.qm("doctor", **changed)
+    lines = done.stdout.splitlines()
+    assert "note fmp: FMP_API_KEY is not set; skipped" in lines
+    assert "ok   finnhub: key set, budget 30/s 60/min" in lines
+    assert "ok   yfinance: needs no key, budget 60/min" in lines
+    assert "ok   coingecko: COINGECKO_API_KEY is not set; asked without, budget 30/min 320/day" in lines
+    assert "ok   policy of daily_bars: fmp (no key) -> finnhub" in lines
+    assert "note policy of macro: fred (no key)" in lines
+    assert "hidden" not in done.stdout
+    as_json = migrated.qm("doctor", "--json", **changed)
+    states = {finding["what"]: finding["state"] for finding in json.loads(as_json.stdout)}
+    assert (states["fmp"], states["finnhub"], states["policy of macro"]) == ("note", "ok", "note")
+    # A vendor without its key is nothing wrong.
+    assert done.code == as_json.code == (1 if "bad" in states.values() else 0)

@@ -287,8 +287,7 @@ def test_a_deadline_shorter_than_one_call_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_every_setting_says_what_it_is() -> None:
-    undescribed = [name for name, field in Settings.model_fields.items() if not field.description]
-    assert undescribed == ["api_host", "api_port", "log_level"]
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
 def test_no_variable_sets_two_settings() -> None:

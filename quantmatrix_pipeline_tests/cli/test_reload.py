@@ -1,0 +1,126 @@
+"""`qm reload`: a file that is wrong changes nothing, one that is right says what is in force, and Dagster is told."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from quantmatrix_pipeline_tests.cli.conftest import Done, Installation
+from quantmatrix_pipeline_tests.cli.test_up import Up, free_port, start
+
+SECRET = "s3cretKEY0123456789"
+SCHEDULE = (
+    '{scheduleOrError(scheduleSelector: {repositoryLocationName: "quantmatrix_pipeline", '
+    'repositoryName: "__repository__", scheduleName: "nightly_chain"}) {... on Schedule {cronSchedule}}}'
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "ours.env"
+
+
+def test_without_a_file_there_is_nothing_to_read_again(shell: Callable[..., Done]) -> None:
+    done = shell("reload")
+    assert done.code == 2
+    assert "QM_ENV_FILE is not set" in done.error
+
+
+def test_a_wrong_file_is_a_line_per_fault_and_nothing_is_in_force(shell: Callable[..., Done], file: Path) -> None:
+    file.write_text(f"POLICY_EODD=fmp\nFINNHUB_API_KEY={SECRET} x\nQM_FMP_BUDGET=lots\n{SECRET}\nPOLICY_EOD=iex\n")
+    done = shell("reload", QM_ENV_FILE=str(file))
+    assert (done.code, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("error ") and str(file) in line for line in lines)
+    for named in ("POLICY_EODD", "FINNHUB_API_KEY", "QM_FMP_BUDGET", "line 4", "POLICY_EOD in"):
+        assert sum(named in line for line in lines) == 1
+    assert SECRET not in done.stderr
+
+
+def test_a_right_file_says_policies_budgets_keys_and_what_the_environment_hides(
+    shell: Callable[..., Done], file: Path
+) -> None:
+    file.write_text(
+        f"FINNHUB_API_KEY={SECRET}\nQM_FINNHUB_BUDGET=300/min\nQM_BINANCE_BUDGET=none\n"
+        "POLICY_EOD=massive,yahoo\nMARKET_PROVIDER_POLICY=paid\n"
+    )
+    port = free_port()
+    named = {"QM_ENV_FILE": str(file), "QM_UI_PORT": str(port), "QM_MARKET_PROVIDER_POLICY": "free"}
+    done = shell("reload", **named)
+    assert (done.code, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert "MARKET_PROVIDER_POLICY in the file is without effect: QM_MARKET_PROVIDER_POLICY wins" in lines
+    assert "policy of daily_bars: polygon (no key) -> yfinance" in lines
+    assert (
+        "policy of bars_5m, bars_1m, quotes: finnhub -> twelve_data (no key) -> alpha_vantage (no key) -> yfinance"
+        in lines
+    )
+    assert "finnhub: key set, budget 300/min" in lines
+    assert "polygon: POLYGON_API_KEY is not set; skipped" in lines
+    assert "coingecko: COINGECKO_API_KEY is not set; asked without, budget 30/min 320/day" in lines
+    assert "binance: needs no key, no budget" in lines
+    assert lines[-1] == f"no Dagster UI runs on port {port}: nothing to reload; the next run reads the file"
+    assert SECRET not in done.stdout
+
+
+def test_another_server_on_the_uis_port_is_not_taken_for_dagster(shell: Callable[..., Done], file: Path) -> None:
+    file.write_text("")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        done = shell("reload", QM_ENV_FILE=str(file), QM_UI_PORT=str(port))
+        server.shutdown()
+    assert done.code == 0, done.stderr
+    assert f"what answers on port {port} is no Dagster UI" in done.stdout
+
+
+def test_a_server_that_hangs_up_is_one_line(shell: Callable[..., Done], file: Path) -> None:
+    file.write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        done = shell("reload", QM_ENV_FILE=str(file), QM_UI_PORT=str(server.getsockname()[1]))
+    assert done.code == 1
+    assert "QM_UI_PORT" in done.error
+
+
+@pytest.fixture
+def up(migrated: Installation, file: Path, tmp_path: Path) -> Iterator[Up]:
+    """`qm up` whose settings are in a file."""
+    file.write_text("QM_NIGHTLY_CRON=30 17 * * 1-5\n")
+    with start({**migrated.environment, "QM_ENV_FILE": str(file)}, migrated.data_dir, tmp_path / "up.txt") as running:
+        running.wait_for(f"{running.ui}/server_info")
+        yield running
+
+
+def cron(up: Up) -> str:
+    question = urllib.request.Request(
+        f"{up.ui}/graphql", json.dumps({"query": SCHEDULE}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(question, timeout=60) as answer:
+        return str(json.load(answer)["data"]["scheduleOrError"]["cronSchedule"])
+
+
+def test_a_running_dagster_loads_what_the_file_says_now_and_says_so_when_it_can_not(
+    up: Up, migrated: Installation, file: Path
+) -> None:
+    named = {"QM_ENV_FILE": str(file), "QM_UI_PORT": up.ui.rpartition(":")[2]}
+    assert cron(up) == "30 17 * * 1-5"
+    file.write_text("QM_NIGHTLY_CRON=45 18 * * 1-5\n")
+    done = migrated.qm("reload", **named)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("has reloaded quantmatrix_pipeline")
+    assert cron(up) == "45 18 * * 1-5"
+    # Each value by itself is right, but there is no such exchange.
+    file.write_text("QM_CALENDAR=XXXX\n")
+    done = migrated.qm("reload", **named)
+    assert done.code == 1
+    assert "could not reload quantmatrix_pipeline" in done.error
+    assert "QM_CALENDAR" in done.error
