@@ -23,7 +23,7 @@ from quantmatrix_pipeline.providers.contract import Capability, Offer
 from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
-from quantmatrix_pipeline.providers.transport.reading import decode, finite, sessions
+from quantmatrix_pipeline.providers.transport.reading import decode, sessions
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 
 VENDOR = "fred"
@@ -101,18 +101,22 @@ def read_observations(call: Call, first: date, last: date, answer: Answer) -> Ma
     if len(back):
         what = f"{call.endpoint}: row {back[0] + 2} is not of a later day than the one before it"
         raise MalformedResponse(VENDOR, what, symbol=call.symbol)
-    value = np.full(len(day), np.nan)
-    given = [row for row, o in enumerate(body.observations) if o.value != "."]
-    value[given] = finite(VENDOR, call, "value", [_number(body.observations[row].value) for row in given])
+    value = np.array([_value(call, row, o.value) for row, o in enumerate(body.observations, 1)], np.float64)
     inside = (day >= np.datetime64(first, "D")) & (day <= np.datetime64(last, "D"))
     return MacroSeries(VENDOR, call.symbol or "", answer.learned_at, day[inside], value[inside])
 
 
-def _number(text: str) -> float | None:
+def _value(call: Call, row: int, text: str) -> float:
+    if text == ".":
+        return np.nan
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        return None
+        value = np.nan
+    if not np.isfinite(value):
+        what = f"{call.endpoint}: row {row}: value is {text[:40]!r}, no number"
+        raise MalformedResponse(VENDOR, what, symbol=call.symbol)
+    return value
 
 
 def refusal(call: Call, answer: Answer) -> VendorError | None:
