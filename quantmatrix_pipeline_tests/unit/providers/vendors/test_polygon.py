@@ -72,7 +72,7 @@ def said(code: int, **body: str) -> Reply:
 
 JAN_3, JAN_4 = datetime(2023, 1, 3, 5, tzinfo=UTC), datetime(2023, 1, 4, 5, tzinfo=UTC)  # midnight in New York
 OPENED = datetime(2026, 11, 19, 14, 30, tzinfo=UTC)  # 09:30 in New York
-NEXT = "https://api.massive.com/v2/aggs/ticker/AAPL/range/5/minute/1795098900000/1795100400000?cursor=bGltaXQ9NTAwMDA"
+NEXT = "https://api.massive.com/v2/aggs/ticker/AAPL/range/5/minute/1795098900000/1795100400000?cursor=bGltaXQ9NTAwMDA&apiKey=of-somebody"
 EMPTY = bars()
 NOT_FOUND = said(404, status="NOT_FOUND", message="Ticker not found.")
 TOO_MANY = said(
@@ -601,10 +601,11 @@ def test_a_free_plan_quotes_the_previous_session() -> None:
     ]
 
 
-def test_a_plan_with_a_longer_history_quotes_the_snapshot() -> None:
+@pytest.mark.parametrize("reach_days", [None, 1825])
+def test_a_plan_with_a_longer_history_quotes_the_snapshot(reach_days: int | None) -> None:
     name = "v2_snapshot_locale_us_markets_stocks_tickers_AAPL.json"
     body = shared_data("payloads", "polygon_massive", name).read_text()
-    asked = ask(in_order(Reply(body)), lambda v: v.quotes(["AAPL"]), reach_days=None)
+    asked = ask(in_order(Reply(body)), lambda v: v.quotes(["AAPL"]), reach_days=reach_days)
     assert asked.call.path == "/v2/snapshot/locale/us/markets/stocks/tickers/AAPL"
     (quote,) = asked.value
     assert (quote.price, quote.bid, quote.ask) == (159.99, 159.98, 159.99)
