@@ -4,7 +4,6 @@ once.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -32,7 +31,7 @@ from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.bars import Columns
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
-from quantmatrix_pipeline.warehouse.kept_writer import kept_writer
+from quantmatrix_pipeline.warehouse.kept_writer import KeptWriter
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
 _BEGINNING = np.datetime64("0001-01-01", "D")
@@ -103,16 +102,16 @@ class DailyStore:
         self._source_ids: dict[tuple[str, str, date | None], int] = {}
         self._splits: _Splits | None = None
         self._tails = Tails()
-        self._open = contextlib.ExitStack()
+        self._writer = KeptWriter(warehouse)
 
     def __enter__(self) -> DailyStore:
-        self._transaction = self._open.enter_context(kept_writer(self._warehouse))
+        self._writer.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.__exit__(kind, error, trace)
+        self._writer.__exit__(kind, error, trace)
 
     def store(self, answer: DailyAnswer) -> None:
         """Validate and write one part of an answer in one transaction, and add what was done to the report.
@@ -134,7 +133,7 @@ class DailyStore:
         now, instrument_id = self._now, self._asked.instrument_id[place]
         first_bar = self._first_bar.copy()
         np.minimum.at(first_bar, place, bars.session)
-        with self._transaction() as transaction:
+        with self._writer.transaction() as transaction:
             transaction.lock("bars_1d")
             learned = actions.write_actions(transaction, _actions(answer, self._instruments, now))
             if learned or self._splits is None:

@@ -5,41 +5,49 @@ thousands of bars.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-
-import adbc_driver_manager
+from collections.abc import Iterator
+from types import TracebackType
 
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
-Transactions = Callable[[], contextlib.AbstractContextManager[ArrowTransaction]]
 
+class KeptWriter:
+    """A connection for the time of a block, opened when it is first needed, and again after a transaction that failed.
 
-@contextlib.contextmanager
-def kept_writer(warehouse: Warehouse) -> Iterator[Transactions]:
-    """Open a connection for the block and yield what begins a transaction on it, one at a time.
-
-    Such a transaction is committed at the end of its own block and rolled back on an error. Between two of them the
-    connection is in none, however long the next part of an answer takes to come.
-
-    Raises
-    ------
-    WarehouseUnavailable
-        The database does not answer.
-    WarehouseError
-        It refused a statement, or went away.
+    Between two transactions it is in none, however long the next part of an answer takes to come.
     """
-    with warehouse.arrow() as connection:
-        connection.execute("COMMIT")  # what was set for the session stays; each transaction is begun by hand
 
-        @contextlib.contextmanager
-        def transaction() -> Iterator[ArrowTransaction]:
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            except BaseException:
-                with contextlib.suppress(adbc_driver_manager.Error):  # lost with the connection, it is rolled back too
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._open = contextlib.ExitStack()
+        self._kept: ArrowTransaction | None = None
 
-        yield transaction
+    def __enter__(self) -> KeptWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[ArrowTransaction]:
+        """A transaction of columns; committed at the end of the block, rolled back on an error.
+
+        Raises
+        ------
+        WarehouseUnavailable
+            The database does not answer.
+        WarehouseError
+            It refused a statement, or went away.
+        """
+        with contextlib.ExitStack() as failing:
+            # Left by an error only: then the block of `arrow` ends with it, says what it was and closes the connection.
+            failing.push(self._open)
+            if self._kept is None:
+                self._kept = self._open.enter_context(self._warehouse.arrow())
+            kept, self._kept = self._kept, None
+            yield kept
+            kept._connection.commit()  # the next statement begins the next transaction
+            self._kept = kept
+            failing.pop_all()
