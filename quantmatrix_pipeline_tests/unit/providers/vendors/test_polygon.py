@@ -72,7 +72,7 @@ def said(code: int, **body: str) -> Reply:
 
 JAN_3, JAN_4 = datetime(2023, 1, 3, 5, tzinfo=UTC), datetime(2023, 1, 4, 5, tzinfo=UTC)  # midnight in New York
 OPENED = datetime(2026, 11, 19, 14, 30, tzinfo=UTC)  # 09:30 in New York
-NEXT = "https://api.massive.com/v2/aggs/ticker/AAPL/range/5/minute/1795098900000/1795100400000?cursor=bGltaXQ9NTAwMDA&apiKey=of-somebody"
+NEXT = "https://api.massive.com/v2/aggs/ticker/AAPL/range/5/minute/1795098900000/1795100400000?apiKey=other&cursor=bGltaXQ9NTAwMDA"
 EMPTY = bars()
 NOT_FOUND = said(404, status="NOT_FOUND", message="Ticker not found.")
 TOO_MANY = said(
