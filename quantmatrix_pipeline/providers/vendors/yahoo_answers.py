@@ -22,7 +22,6 @@ import pandas as pd
 from quantmatrix_pipeline.bars.adjustment import SplitTable, to_raw
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Bools, Dates, Floats
 from quantmatrix_pipeline.errors import (
-    AuthFailed,
     MalformedResponse,
     SymbolNotFound,
     UnsupportedRequest,
@@ -595,9 +594,11 @@ def refusal(call: Call, answer: Answer) -> VendorError | None:
     return MalformedResponse(VENDOR, f"{call.endpoint}: {code}: {text}", symbol=call.symbol)
 
 
-def _no_entry(call: Call, text: str) -> AuthFailed:
+def _no_entry(call: Call, text: str) -> MalformedResponse:
+    # There is no key that could be wrong, and charts may be had where quotes are refused: no `AuthFailed`, which would
+    # close all that Yahoo offers.
     what = f"{call.endpoint}: {text}; Yahoo takes none of yfinance's cookies: wait, or try a newer yfinance"
-    return AuthFailed(VENDOR, what)
+    return MalformedResponse(VENDOR, what, symbol=call.symbol)
 
 
 def _said(answer: Answer) -> _Error | None:

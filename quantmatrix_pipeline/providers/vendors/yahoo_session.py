@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from curl_cffi import requests
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.errors import AuthFailed, RateLimited, VendorError, VendorUnavailable
+from quantmatrix_pipeline.errors import MalformedResponse, RateLimited, VendorError, VendorUnavailable
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Meter, Timed
 from quantmatrix_pipeline.providers.transport.http import CONNECTIONS, Http, Refusal, retry_after
 from quantmatrix_pipeline.providers.transport.vendor import Access
@@ -120,14 +120,10 @@ class YahooSession(requests.Session[requests.Response]):
     def _data(
         self, conversation: _Conversation, meter: Meter, make: Callable[..., requests.Response], introduced: bool
     ) -> requests.Response:
-        wait = self._not_before.get("crumb", 0.0) - time.monotonic()
-        if not introduced and wait > 0:  # it would be refused for want of a crumb, though that is not the cause
-            conversation.refused = RateLimited(
-                VENDOR,
-                f"{conversation.call.endpoint}: no crumb to be had",
-                symbol=conversation.call.symbol,
-                retry_after=wait,
-            )
+        if not introduced and time.monotonic() < self._not_before.get("crumb", 0.0):
+            # It would be refused for want of a crumb, which was refused for too many calls.
+            what = f"{conversation.call.endpoint}: no crumb to be had, so it is not asked for"
+            conversation.refused = RateLimited(VENDOR, what, symbol=conversation.call.symbol)
             raise conversation.refused
         first, conversation.paid = conversation.paid, False
         if not first:
@@ -137,7 +133,8 @@ class YahooSession(requests.Session[requests.Response]):
         if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
         if first and response.status_code in _WORTH_NEW_COOKIES:
-            refused = AuthFailed(VENDOR, f"{conversation.call.endpoint}: HTTP {response.status_code}; other cookies")
+            what = f"{conversation.call.endpoint}: HTTP {response.status_code}; other cookies are fetched"
+            refused = MalformedResponse(VENDOR, what)
             conversation.note(meter, conversation.call.endpoint, started, refused)
             return response
         answer = _answer(response)
