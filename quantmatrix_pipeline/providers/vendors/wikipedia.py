@@ -10,24 +10,18 @@ from datetime import date
 from http import HTTPStatus
 from types import MappingProxyType
 
-import httpx
 import pandas as pd
 from lxml.etree import XMLSyntaxError
 
-from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.errors import (
-    MalformedResponse,
-    RateLimited,
-    UnsupportedRequest,
-    VendorError,
-    VendorUnavailable,
-)
+from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, UnsupportedRequest, VendorError
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing, Member
-from quantmatrix_pipeline.providers.contract import BarRequest, Capability
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Offer
 from quantmatrix_pipeline.providers.symbols import canonical
+from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Timed
+from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 
 VENDOR = "wikipedia"
-TIMEOUT = 20.0  # seconds; the S&P 500 page is 1 MB
+_DAY = 24 * 3600.0
 _FOOTNOTE = re.compile(r"\[[^\]]*\]")
 _HEADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,23 +54,31 @@ PAGES: Mapping[str, _Page] = MappingProxyType(
 )
 
 
-class WikipediaProvider:
-    """Serves index members, nothing else.
-
-    Parameters
-    ----------
-    base_url
-        The wiki's address, without a path.
-    user_agent
-        Sent with each request; Wikipedia answers 403 to libraries that don't say who they are.
-    """
+class Wikipedia(HttpVendor):
+    """Serves the members of indexes as their pages name them today, whatever the session."""
 
     name = VENDOR
+
+    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
+        call = page_query(index)
+        return await self.http.ask(call, lambda answer: read_members(index, answer))
+
+
+def connect(access: Access) -> Wikipedia:
+    """Return Wikipedia as the settings reach it; it refuses clients that don't say who they are."""
+    headers = {"User-Agent": access.user_agent, "Accept": "text/html"}
+    return Wikipedia(access.http(VENDOR, refusal, headers=headers), {Capability.CONSTITUENTS: Offer()})
+
+
+class WikipediaProvider:
+    """Wikipedia as a source of the chain, without budgets."""
+
+    name = VENDOR
+    vendors = (VENDOR,)
     capabilities = frozenset({Capability.CONSTITUENTS})
 
     def __init__(self, base_url: str, user_agent: str) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._user_agent = user_agent
+        self._access = Access(base_url, None, _Unlimited(), user_agent=user_agent)
 
     def newest_session(self, closed: date) -> date:
         raise UnsupportedRequest(VENDOR, "has no bars")
@@ -88,42 +90,44 @@ class WikipediaProvider:
         raise UnsupportedRequest(VENDOR, "has no bars")
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
-        """Return the members of `index` as the page names them today, whatever the session.
-
-        Raises
-        ------
-        UnsupportedRequest
-            If there is no page for the index.
-        RateLimited, VendorUnavailable, MalformedResponse
-            If the page can't be had, or holds no table with a sane number of members.
-        """
-        page = PAGES.get(index)
-        if page is None:
-            raise UnsupportedRequest(VENDOR, f"has no table for {index}; known are {', '.join(PAGES)}")
-        url = self._base_url + page.path
-        headers = {"User-Agent": self._user_agent, "Accept": "text/html"}
+        vendor = connect(self._access)
+        await vendor.open()
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, headers=headers, follow_redirects=True) as client:
-                answer = await client.get(url)
-        except httpx.HTTPError as error:
-            raise VendorUnavailable(VENDOR, f"{url}: {type(error).__name__}: {error}") from error
-        if answer.status_code != HTTPStatus.OK:
-            raise _refused(url, answer)
-        return ConstituentsAnswer(VENDOR, index, clock.now().date(), parse_members(index, answer.text))
+            return await vendor.constituents(index, session)
+        finally:
+            await vendor.close()
 
 
-def _refused(url: str, answer: httpx.Response) -> VendorError:
-    status = answer.status_code
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait = answer.headers.get("Retry-After", "")
-        return RateLimited(
-            VENDOR, f"{url}: 429, too many requests", retry_after=float(wait) if wait.isdigit() else None
-        )
-    if status == HTTPStatus.FORBIDDEN:
-        return MalformedResponse(VENDOR, f"{url}: 403; set QM_USER_AGENT to one that says who you are")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return VendorUnavailable(VENDOR, f"{url}: {status}; try again later")
-    return MalformedResponse(VENDOR, f"{url}: {status} instead of a page")
+class _Unlimited:
+    async def admit(self, vendor: str, weight: int) -> None:
+        pass
+
+    def note(self, timed: Timed) -> None:
+        pass
+
+
+def page_query(index: str) -> Call:
+    """Transform a question for the members of an index.
+
+    Raises
+    ------
+    UnsupportedRequest
+        If there is no page for it.
+    """
+    return Call(Capability.CONSTITUENTS, "wiki", _page(index).path, symbol=index, keep_seconds=_DAY)
+
+
+def read_members(index: str, answer: Answer) -> ConstituentsAnswer:
+    """Transform a page into the members on the day on which it was read; raises as `parse_members` does."""
+    members = parse_members(index, answer.content.decode(errors="replace"))
+    return ConstituentsAnswer(VENDOR, index, answer.learned_at.date(), members)
+
+
+def refusal(call: Call, answer: Answer) -> VendorError | None:
+    """Return the error that a status stands for here, where it is not the usual one."""
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return AuthFailed(VENDOR, f"{call.path}: HTTP 403; set QM_USER_AGENT to one that says who you are")
+    return None
 
 
 def parse_members(index: str, page: str) -> tuple[Member, ...]:
@@ -139,9 +143,7 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
     MalformedResponse
         If no table has both columns, a symbol can't be read, one stands twice, or members are too few.
     """
-    known = PAGES.get(index)
-    if known is None:
-        raise UnsupportedRequest(VENDOR, f"has no table for {index}; known are {', '.join(PAGES)}")
+    known = _page(index)
     try:
         tables = pd.read_html(io.StringIO(page), flavor="lxml", keep_default_na=False)
     except (ValueError, XMLSyntaxError) as error:
@@ -162,6 +164,13 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
     if len(members) < known.minimum:
         raise MalformedResponse(VENDOR, f"the page of {index} names {len(members)} members, fewer than {known.minimum}")
     return tuple(members.values())
+
+
+def _page(index: str) -> _Page:
+    if index not in PAGES:
+        # Named as what is asked for: without it, the error would say that there are no members of any index.
+        raise UnsupportedRequest(VENDOR, f"has no table of it; known are {', '.join(PAGES)}", symbol=index)
+    return PAGES[index]
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

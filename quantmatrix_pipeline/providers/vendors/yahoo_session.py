@@ -89,6 +89,7 @@ class YahooSession(requests.Session[requests.Response]):
         self._deadline = deadline
         self._here = threading.local()
         self._not_before: dict[str, float] = {}  # endpoint -> when it may be asked again
+        self._limited_until = 0.0  # no crumb until then, for too many calls
 
     @contextmanager
     def conversing(self, conversation: _Conversation) -> Iterator[None]:
@@ -120,7 +121,7 @@ class YahooSession(requests.Session[requests.Response]):
     def _data(
         self, conversation: _Conversation, meter: Meter, make: Callable[..., requests.Response], introduced: bool
     ) -> requests.Response:
-        if not introduced and time.monotonic() < self._not_before.get("crumb", 0.0):
+        if not introduced and time.monotonic() < self._limited_until:
             # It would be refused for want of a crumb, which was refused for too many calls.
             what = f"{conversation.call.endpoint}: no crumb to be had, so it is not asked for"
             conversation.refused = RateLimited(VENDOR, what, symbol=conversation.call.symbol)
@@ -169,7 +170,7 @@ class YahooSession(requests.Session[requests.Response]):
             return response
         wait = retry_after(_answer(response))
         conversation.note(meter, endpoint, started, RateLimited(VENDOR, f"{endpoint}: {_LIMITED}", retry_after=wait))
-        self._not_before[endpoint] = time.monotonic() + (PAUSE if wait is None else wait)
+        self._limited_until = self._not_before[endpoint] = time.monotonic() + (PAUSE if wait is None else wait)
         raise YFRateLimitError  # before the library takes the text for a crumb; it goes on without
 
     def _admit(self, conversation: _Conversation, meter: Meter) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from string import ascii_uppercase
 
 import pytest
 
 from quantmatrix_pipeline.errors import (
+    AuthFailed,
     MalformedResponse,
     RateLimited,
     UnsupportedRequest,
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.answers import Member
-from quantmatrix_pipeline.providers.vendors.wikipedia import WikipediaProvider, parse_members
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, Member
+from quantmatrix_pipeline.providers.contract import Capability
+from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
+from quantmatrix_pipeline.providers.transport.vendor import Access
+from quantmatrix_pipeline.providers.vendors import wikipedia
+from quantmatrix_pipeline.providers.vendors.wikipedia import Wikipedia, parse_members
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Call, Reply, replay
+from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asking
+from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
+from quantmatrix_pipeline_tests.unit.providers.vendors.replay import Reply, in_order
 
 SESSION = date(2021, 12, 31)
 TICKERS = [a + b for a in ascii_uppercase for b in ascii_uppercase]
@@ -54,6 +61,37 @@ def dow(count: int = 30) -> str:
     header = ["Company", "Exchange", "Symbol", "Industry", "Date added", "Notes", "Index weighting"]
     rows = [[f"{t} Co", "NYSE", t, "Banks", "2020-08-31", "", "3.1%"] for t in TICKERS[:count]]
     return page(table(header, rows))
+
+
+def hundreds(count: int) -> str:
+    """Constructed: the S&P 500 table by its real columns, cut off after `count` members."""
+    header = ["Symbol", "Security", "GICS Sector", "GICS Sub-Industry", "Headquarters Location", "Date added"]
+    rows = [[t, f"{t} Inc.", "Energy", "Drilling", "Houston, Texas", "2020-01-01"] for t in TICKERS[:count]]
+    return page(table(header, rows))
+
+
+RECORDED = "wikipedia/List_of_SP500_companies_rev1353424858.html.gz"
+QUOTED = "as quoted in public issue threads of its readers"
+CASES = (
+    Case("wikipedia", "ok", Provenance.RECORDED, RECORDED),
+    Case(
+        "wikipedia", "ok", Provenance.CONSTRUCTED, "the other two, after their columns", (Reply(nasdaq()), Reply(dow()))
+    ),
+    Case("wikipedia", "paged", Provenance.DOCUMENTED, "each list is one page"),
+    Case("wikipedia", "empty", Provenance.CONSTRUCTED, "a table without rows", (Reply(hundreds(0)),)),
+    Case("wikipedia", "unknown symbol", Provenance.DOCUMENTED, "only indexes that have a page are asked for"),
+    Case("wikipedia", "rate limited", Provenance.DOCUMENTED, "status 429", (Reply("Too many requests", 429),)),
+    Case("wikipedia", "bad key", Provenance.DOCUMENTED, "there is none; no user agent, " + QUOTED, (Reply("", 403),)),
+    Case("wikipedia", "premium only", Provenance.DOCUMENTED, "there are no plans"),
+    Case(
+        "wikipedia",
+        "error in a 200",
+        Provenance.CONSTRUCTED,
+        "a page of text",
+        (Reply("<html><p>An error</p></html>"),),
+    ),
+    Case("wikipedia", "truncated", Provenance.CONSTRUCTED, "400 members", (Reply(hundreds(400)[:-40]),)),
+)
 
 
 def sp500() -> str:
@@ -106,43 +144,101 @@ def test_a_page_that_can_not_be_the_index_is_refused(index: str, text: str, says
         parse_members(index, text)
 
 
-def test_the_page_is_asked_for_once_by_a_client_that_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+# --- over HTTP --------------------------------------------------------------------------------------------------------
+
+AGENT = "test-agent/1.0 (operator@example.org)"
+
+
+def case(situation: str) -> tuple[Reply, ...]:
+    (found,) = [c for c in CASES if c.situation == situation]
+    return found.replies
+
+
+def members(index: str) -> Callable[[Wikipedia], Awaitable[ConstituentsAnswer]]:
+    return lambda vendor: vendor.constituents(index, SESSION)
+
+
+def told(access: Access) -> Wikipedia:
+    return wikipedia.connect(replace(access, base_url=access.base_url + "/", user_agent=AGENT))
+
+
+WIKIPEDIA = Asking(told)
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QM_NOW", "2026-11-20T22:00:00Z")
-    with replay(lambda _: Reply(nasdaq())) as server:
-        provider = WikipediaProvider(server.url + "/", "test-agent/1.0 (operator@example.org)")
-        answer = asyncio.run(provider.constituents("NASDAQ100", SESSION))
-    assert (answer.vendor, answer.index, answer.as_of_date) == ("wikipedia", "NASDAQ100", date(2026, 11, 20))
-    assert len(answer.members) == 101
-    assert [c.path for c in server.calls] == ["/wiki/Nasdaq-100"]
-    assert server.calls[0].headers["User-Agent"] == "test-agent/1.0 (operator@example.org)"
+
+
+def test_the_real_page_is_asked_for_once_by_a_client_that_says_who_it_is() -> None:
+    asked = WIKIPEDIA.ask(in_order(Reply(sp500())), members("SP500"))
+    answer = asked.value
+    assert (answer.vendor, answer.index, answer.as_of_date) == ("wikipedia", "SP500", date(2026, 11, 20))
+    assert answer.members == parse_members("SP500", sp500())
+    assert asked.call.path == "/wiki/List_of_S&P_500_companies"
+    assert asked.call.headers["User-Agent"] == AGENT
+    assert [(t.capability, t.endpoint, t.error) for t in asked.meter.attempts] == [
+        (Capability.CONSTITUENTS, "wiki", None)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("reply", "error", "says"),
+    ("index", "path", "text", "count"),
     [
-        (Reply("", 403), MalformedResponse, "QM_USER_AGENT"),
-        (Reply("", 429, {"Retry-After": "30"}), RateLimited, "429"),
-        (Reply("", 503), VendorUnavailable, "503"),
-        (Reply("", 404), MalformedResponse, "404"),
+        ("NASDAQ100", "/wiki/Nasdaq-100", nasdaq(), 101),
+        ("DOW30", "/wiki/Dow_Jones_Industrial_Average", dow(), 30),
     ],
 )
-def test_a_refusal_is_a_typed_error(reply: Reply, error: type[VendorError], says: str) -> None:
-    def refuse(_: Call) -> Reply:
-        return reply
-
-    with replay(refuse) as server, pytest.raises(error, match=says) as caught:
-        asyncio.run(WikipediaProvider(server.url, "x").constituents("SP500", SESSION))
-    if isinstance(caught.value, RateLimited):
-        assert caught.value.retry_after == 30
+def test_each_index_has_a_page_of_its_own(index: str, path: str, text: str, count: int) -> None:
+    asked = WIKIPEDIA.ask(in_order(Reply(text)), members(index))
+    assert (len(asked.value.members), asked.call.path) == (count, path)
 
 
-def test_no_connection_is_a_typed_error() -> None:
-    with replay(lambda _: Reply("")) as gone:
-        pass
-    with pytest.raises(VendorUnavailable):
-        asyncio.run(WikipediaProvider(gone.url, "x").constituents("SP500", SESSION))
+def test_a_page_that_has_moved_is_followed_and_one_that_was_read_is_kept_for_a_day() -> None:
+    async def twice(vendor: Wikipedia) -> int:
+        return sum([len((await vendor.constituents("DOW30", SESSION)).members) for _ in range(2)])
+
+    moved = Reply("", 301, {"Location": "/wiki/Dow_Jones"})
+    asked = WIKIPEDIA.ask(
+        lambda call: Reply(dow()) if call.path == "/wiki/Dow_Jones" else moved, twice, kept=KeptAnswers()
+    )
+    assert asked.value == 60
+    assert asked.server.paths() == ["/wiki/Dow_Jones_Industrial_Average", "/wiki/Dow_Jones"]
 
 
-def test_an_index_without_a_page_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedRequest, match="R2000"):
-        asyncio.run(WikipediaProvider("http://127.0.0.1:9", "x").constituents("R2000", SESSION))
+@pytest.mark.parametrize(
+    ("reply", "kind", "says"),
+    [
+        (*case("bad key"), AuthFailed, "QM_USER_AGENT"),
+        (*case("rate limited"), RateLimited, "429"),
+        (*case("error in a 200"), MalformedResponse, "no table"),
+        (*case("truncated"), MalformedResponse, "fewer than 490"),
+        (*case("empty"), MalformedResponse, "0 members"),
+        (Reply("", 404), MalformedResponse, "404"),
+        (Reply('{"error": "moved"}', 200, {"Content-Type": "application/json"}), MalformedResponse, "no table"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_a_refusal_or_a_page_that_is_no_list_is_a_typed_error(reply: Reply, kind: type[VendorError], says: str) -> None:
+    error = WIKIPEDIA.fail(members("SP500"), reply)
+    assert type(error) is kind
+    assert says in str(error)
+
+
+def test_how_long_to_wait_is_handed_on() -> None:
+    error = WIKIPEDIA.fail(members("SP500"), Reply("", 429, {"Retry-After": "3600"}))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 3600
+
+
+def test_a_server_error_is_asked_again() -> None:
+    asked = WIKIPEDIA.ask(in_order(Reply("", 503), Reply(dow())), members("DOW30"))
+    assert len(asked.value.members) == 30
+    assert [type(t.error) for t in asked.meter.attempts] == [VendorUnavailable, type(None)]
+
+
+def test_an_index_without_a_page_is_refused_by_name_without_a_call() -> None:
+    error = WIKIPEDIA.fail(members("R2000"), Reply(""), calls=0)
+    assert isinstance(error, UnsupportedRequest)
+    assert error.symbol == "R2000"  # of this index; the others are served
+    assert "DOW30" in str(error)
