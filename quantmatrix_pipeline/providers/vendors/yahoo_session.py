@@ -267,7 +267,8 @@ class YahooHttp(Http):
             except requests.exceptions.Timeout:
                 raise TimeoutError(f"no answer within {self._access.timeout:.0f} s") from None
             except OSError as error:
-                what = f"{call.endpoint}: {type(error).__name__}: {error}"
+                said = str(error).partition(" See https://curl.se")[0]
+                what = f"{call.endpoint}: {type(error).__name__}: {said}"
                 raise VendorUnavailable(VENDOR, what, symbol=call.symbol) from None
         return _answer(response)
 
