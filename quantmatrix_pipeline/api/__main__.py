@@ -10,14 +10,15 @@ import uvicorn
 
 from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.errors import QuantMatrixError
-from quantmatrix_pipeline.settings import load
+from quantmatrix_pipeline.settings import Reloading
 
 
 def main() -> int:
     """Serve until SIGINT or SIGTERM; return the exit code."""
     try:
-        settings = load()
-        app = create_app(settings)
+        source = Reloading()
+        settings = source.current()
+        app = create_app(source)
     except QuantMatrixError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -14,8 +14,18 @@ from quantmatrix_pipeline import __version__
 from quantmatrix_pipeline.api import problems
 from quantmatrix_pipeline.api.door import Door
 from quantmatrix_pipeline.api.parameters import known_parameters
-from quantmatrix_pipeline.api.routes import bars, coverage, health, indicators, snapshots, status, symbols
-from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.api.routes import (
+    bars,
+    coverage,
+    health,
+    indicators,
+    metrics,
+    snapshots,
+    status,
+    symbols,
+    vendors,
+)
+from quantmatrix_pipeline.settings import Reloading, Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 DESCRIPTION = """\
@@ -28,19 +38,20 @@ Stored market data: bars with their quality, indicators, their recorded history,
 """
 
 
-def create_app(settings: Settings | None = None, warehouse: Warehouse | None = None) -> FastAPI:
+def create_app(settings: Settings | Reloading | None = None, warehouse: Warehouse | None = None) -> FastAPI:
     """Return the read API.
 
     Parameters
     ----------
     settings
-        Read from the environment when not given.
+        Read from the environment, and again when their file changes, when not given; fixed ones stay as they are.
     warehouse
         An open one to read from; it stays open. When not given, the settings' is opened with a reader's rights at
         start-up, looked for again whenever it was lost, and closed at shutdown.
     """
-    settings = settings or load()
-    door = Door(settings, warehouse)
+    source = settings or Reloading()
+    at_start = source.current() if isinstance(source, Reloading) else source
+    door = Door(at_start, warehouse)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,9 +61,12 @@ def create_app(settings: Settings | None = None, warehouse: Warehouse | None = N
 
     app = FastAPI(title="QuantMatrix pipeline", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.door = door
-    app.state.settings = settings
+    app.state.settings = at_start
+    app.state.settings_source = source
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(vendors.router, dependencies=[Depends(known_parameters)])
+    app.include_router(metrics.router)
     v1 = APIRouter(prefix="/api/v1")
     for resource in (status, symbols, bars, indicators, coverage):
         v1.include_router(resource.router, dependencies=[Depends(known_parameters)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from quantmatrix_pipeline.api.door import Door
 from quantmatrix_pipeline.api.problems import refused
 from quantmatrix_pipeline.errors import WarehouseUnavailable
-from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.settings import Reloading, Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -49,9 +49,24 @@ async def _settings(request: Request) -> Settings:
     return request.app.state.settings  # type: ignore[no-any-return]
 
 
+class InForce(NamedTuple):
+    """The settings as they are now, and why their file's present content is not what is in force, if it isn't."""
+
+    settings: Settings
+    refused: str | None
+
+
+async def _in_force(request: Request) -> InForce:
+    source: Settings | Reloading = request.app.state.settings_source
+    if isinstance(source, Settings):
+        return InForce(source, None)
+    return InForce(source.current(), source.refused)
+
+
 IsoDate = Annotated[date, BeforeValidator(iso_date)]
 OpenDoor = Annotated[Door, Depends(_door)]
 OpenWarehouse = Annotated[Warehouse, Depends(_warehouse)]
+CurrentSettings = Annotated[InForce, Depends(_in_force)]
 AppSettings = Annotated[Settings, Depends(_settings)]
 _SYMBOL: dict[str, Any] = {
     "description": "a current symbol, in any case",

@@ -7,6 +7,8 @@ from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema, TextMetadataValue
 
+from quantmatrix_pipeline.providers.routing.router import Router
+
 SHOWN_ROWS = 20
 
 
@@ -21,6 +23,28 @@ def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue | TextMetadat
 def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:
     """Return (name, type, description) triples as a Dagster column schema."""
     return TableSchema([TableColumn(name, kind, description) for name, kind, description in columns])
+
+
+def vendor_rows(router: Router | None) -> list[dict[str, Any]]:
+    """Return what the vendors were asked in the last fetch, a row per vendor and capability; none without vendors."""
+    return [
+        {
+            "vendor": row.vendor,
+            "capability": row.capability,
+            "calls": row.calls,
+            "symbols": row.symbols,
+            "errors": _counted(row.errors),
+            "p50_ms": None if row.p50_ms is None else round(row.p50_ms, 1),
+            "p95_ms": None if row.p95_ms is None else round(row.p95_ms, 1),
+            "passed_over": _counted(row.fallbacks),
+            "undone": row.undone,
+        }
+        for row in (router.record.rows() if router is not None else ())
+    ]
+
+
+def _counted(times: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {n}" for what, n in times.items())
 
 
 def _plain(value: Any) -> str | int | float | bool | None:

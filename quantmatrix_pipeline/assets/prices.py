@@ -5,7 +5,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.resources.platform import Platform
@@ -74,6 +74,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "failed_symbols": len(done.failures),
                 "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
                 "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
+                "vendor_requests": table(vendor_rows(platform.router)),
                 "seconds": round(done.seconds, 3),
             }
         )

@@ -180,6 +180,25 @@ class Vendor:
         return UnsupportedRequest(self.name, f"does not offer {capability}")
 
 
+class MemberSource(Protocol):
+    """Somebody who knows the members of indexes."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
+        """Return the members of `index` (SP500, NASDAQ100, DOW30, R2000) as of `session`, or as of today if later.
+
+        Raises
+        ------
+        UnsupportedRequest
+            This source has never had this index.
+        VendorError
+            It could not be had.
+        """
+        ...
+
+
 class Provider(Protocol):
     """What the nightly chain is served by. Methods of a capability that a source lacks raise `UnsupportedRequest`."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.contract import Capability, Provider
+from quantmatrix_pipeline.providers.contract import Capability, MemberSource, Provider
+from quantmatrix_pipeline.providers.routing.assemble import build_router, policies
+from quantmatrix_pipeline.providers.routing.router import Router
+from quantmatrix_pipeline.providers.vendors import yahoo
 from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
-from quantmatrix_pipeline.providers.vendors.wikipedia import WikipediaProvider
-from quantmatrix_pipeline.providers.vendors.yahoo import YahooProvider
 from quantmatrix_pipeline.settings import Settings, Source
+from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 PROBE_SECONDS = 4.0  # how long `auto` waits for Yahoo before it takes the sample
 PROBE_KEPT_SECONDS = 600
@@ -26,8 +29,17 @@ class Selection:
     reason: str
 
 
-def build(settings: Settings) -> Selection:
-    """Return the source that `QM_SOURCE` names, or for `auto` the first of files, Yahoo and the sample that can serve.
+def build(settings: Settings, warehouse: Warehouse | None = None, *, run_id: str | None = None) -> Selection:
+    """Return the source that `QM_SOURCE` names; for `auto` the first of files, vendors and the sample that can serve.
+
+    Parameters
+    ----------
+    settings
+        What is set.
+    warehouse
+        Where vendors' budgets and circuits are shared; None: only to look.
+    run_id
+        Stands in the record of what vendors were asked.
 
     Raises
     ------
@@ -39,44 +51,62 @@ def build(settings: Settings) -> Selection:
             if settings.files_dir is None:
                 raise ConfigurationError("QM_SOURCE=files needs QM_FILES_DIR, the folder that holds source.toml")
             return Selection(FilesProvider(settings.files_dir), f"QM_SOURCE=files, {settings.files_dir}")
+        case Source.VENDORS:
+            return Selection(build_router(settings, warehouse, run_id=run_id), f"QM_SOURCE=vendors, {_who(settings)}")
         case Source.YFINANCE:
-            return Selection(_yahoo(settings), "QM_SOURCE=yfinance")
+            router = build_router(settings, warehouse, run_id=run_id, only=("yfinance", "wikipedia"))
+            return Selection(router, "QM_SOURCE=yfinance")
         case Source.SAMPLE:
             return Selection(SampleProvider(), "QM_SOURCE=sample")
         case Source.AUTO:
-            return _auto(settings)
+            return _auto(settings, warehouse, run_id)
 
 
-def _auto(settings: Settings) -> Selection:
+def _auto(settings: Settings, warehouse: Warehouse | None, run_id: str | None) -> Selection:
     if settings.files_dir is not None:
         return Selection(FilesProvider(settings.files_dir), f"QM_FILES_DIR names {settings.files_dir}")
-    yahoo = _yahoo(settings)
+    if _keyed(settings):
+        return Selection(build_router(settings, warehouse, run_id=run_id), _who(settings))
+    why = "no QM_FILES_DIR and no vendor's key is set, and Yahoo"
     if _answers(settings.yahoo_base_url, int(time.monotonic() // PROBE_KEPT_SECONDS)):
-        return Selection(yahoo, "no QM_FILES_DIR is set, and Yahoo answers")
-    why = "no QM_FILES_DIR is set, and Yahoo does not answer"
+        return Selection(build_router(settings, warehouse, run_id=run_id), f"{why} answers")
+    why += " does not answer"
     try:
         return Selection(SampleProvider(), f"{why}: five stocks until 2013 out of the installed sample")
     except ConfigurationError as error:
         raise ConfigurationError(f"QM_SOURCE=auto finds no source: {why}; {error}") from error
 
 
+def _bar_vendors(settings: Settings) -> list[str]:
+    """Return who may be asked for daily bars: named by a policy, and with its key."""
+    of = policies(settings)
+    named = dict.fromkeys((*of.of(Capability.GROUPED_BARS), *of.of(Capability.DAILY_BARS)))
+    return [name for name in named if settings.vendor(name).usable]
+
+
+def _keyed(settings: Settings) -> bool:
+    return any(settings.vendor(name).key is not None for name in _bar_vendors(settings))
+
+
+def _who(settings: Settings) -> str:
+    return f"bars from {', '.join(_bar_vendors(settings)) or 'nobody: no vendor of the policy has its key'}"
+
+
 @lru_cache(maxsize=1)
 def _answers(base_url: str | None, period: int) -> bool:
     """Ask Yahoo once per process and `period`: sensors come by every minute."""
-    return YahooProvider(base_url=base_url).answers(PROBE_SECONDS)
+    return yahoo.answers(base_url, PROBE_SECONDS)
 
 
-def _yahoo(settings: Settings) -> YahooProvider:
-    return YahooProvider(base_url=settings.yahoo_base_url)
-
-
-def constituents_sources(settings: Settings, provider: Provider) -> tuple[Provider, ...]:
-    """Return the sources of index members, best first: the files where they name any, then Wikipedia.
+def constituents_sources(
+    settings: Settings, provider: Provider, warehouse: Warehouse | None = None, *, run_id: str | None = None
+) -> Sequence[MemberSource]:
+    """Return the sources of index members, best first: the files where they name any, then the vendors of the policy.
 
     The sample is for a first look without internet and has none.
     """
     if isinstance(provider, SampleProvider):
         return ()
-    wikipedia = WikipediaProvider(settings.wikipedia_base_url, settings.user_agent)
-    own = (provider,) if Capability.CONSTITUENTS in provider.capabilities else ()
-    return (*own, wikipedia)
+    own = (provider,) if Capability.CONSTITUENTS in provider.capabilities and not isinstance(provider, Router) else ()
+    router = provider if isinstance(provider, Router) else build_router(settings, warehouse, run_id=run_id)
+    return (*own, *router.member_sources())

@@ -4,15 +4,18 @@ cache.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, InitResourceContext
+from pydantic import PrivateAttr
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
-from quantmatrix_pipeline.providers.contract import Provider
+from quantmatrix_pipeline.providers.contract import MemberSource, Provider
+from quantmatrix_pipeline.providers.routing.router import Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
@@ -24,6 +27,11 @@ from quantmatrix_pipeline.warehouse.locate import open_writer
 
 class Platform(ConfigurableResource):  # type: ignore[type-arg]
     """Everything a step needs, built from the environment when it is first asked for, anew in each run."""
+
+    _run_id: str | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        self._run_id = None if context.run is None else context.run.run_id
 
     @cached_property
     def settings(self) -> Settings:
@@ -47,7 +55,7 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
             `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that
             is down for a night must not mix five stocks of 2013 into them.
         """
-        chosen = select(self.settings)
+        chosen = select(self.settings, self.warehouse, run_id=self._run_id)
         if self.settings.source is Source.AUTO and chosen.provider.name == "sample":
             others = sorted({vendor for vendor, _, _ in bars.sources(self.warehouse).values()} - {"sample"})
             if others:
@@ -60,10 +68,15 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def source(self) -> Provider:
         return self.selection.provider
 
+    @property
+    def router(self) -> Router | None:
+        """The vendors, where they are the source; files and the sample do without any network."""
+        return self.source if isinstance(self.source, Router) else None
+
     @cached_property
-    def member_sources(self) -> list[Provider]:
+    def member_sources(self) -> Sequence[MemberSource]:
         """Who is asked for index members, in order."""
-        return list(constituents_sources(self.settings, self.source))
+        return constituents_sources(self.settings, self.source, self.warehouse, run_id=self._run_id)
 
     @cached_property
     def cache(self) -> Cache:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from quantmatrix_pipeline.errors import MalformedResponse, UnsupportedRequest, VendorError
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer
-from quantmatrix_pipeline.providers.contract import Provider
+from quantmatrix_pipeline.providers.contract import MemberSource
 from quantmatrix_pipeline.warehouse import instruments, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -39,7 +39,7 @@ class IndexRefresh:
 
 
 async def refresh_index(
-    warehouse: Warehouse, sources: Sequence[Provider], index: str, session: date, now: datetime
+    warehouse: Warehouse, sources: Sequence[MemberSource], index: str, session: date, now: datetime
 ) -> IndexRefresh:
     """Ask the sources in order for the members of `index` on `session` and apply the first plausible answer.
 
@@ -119,7 +119,7 @@ def require_plausible(answer: ConstituentsAnswer, known: int) -> None:
 
 
 async def refresh_indexes(
-    warehouse: Warehouse, sources: Sequence[Provider], indexes: Sequence[str], session: date, now: datetime
+    warehouse: Warehouse, sources: Sequence[MemberSource], indexes: Sequence[str], session: date, now: datetime
 ) -> list[IndexRefresh]:
     """Refresh several indexes, one after the other."""
     return [await refresh_index(warehouse, sources, index, session, now) for index in indexes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import redis
@@ -60,7 +60,13 @@ CONNECT: Mapping[str, Callable[[Access], Vendor]] = MappingProxyType(
 )
 
 
-def build_router(settings: Settings, warehouse: Warehouse | None = None, *, run_id: str | None = None) -> Router:
+def build_router(
+    settings: Settings,
+    warehouse: Warehouse | None = None,
+    *,
+    run_id: str | None = None,
+    only: Sequence[str] | None = None,
+) -> Router:
     """Return a router over all vendors.
 
     Parameters
@@ -71,6 +77,8 @@ def build_router(settings: Settings, warehouse: Warehouse | None = None, *, run_
         Where budgets, circuits, health and the record are shared; None: nothing outlives this router.
     run_id
         Stands in the record.
+    only
+        The vendors that may be asked, whatever the policies say; None: all of them.
     """
     time = RealTime()
     client = _redis(settings)
@@ -88,7 +96,7 @@ def build_router(settings: Settings, warehouse: Warehouse | None = None, *, run_
                 kept=kept,
                 timeout=settings.call_timeout_seconds,
                 deadline=settings.call_deadline_seconds,
-                reach_days=own[name].reach_days,
+                reach_days=(settings.polygon_history_days or None) if name == "polygon" else None,
                 user_agent=settings.user_agent,
             )
         )
@@ -102,7 +110,7 @@ def build_router(settings: Settings, warehouse: Warehouse | None = None, *, run_
 
     return Router(
         vendors,
-        policies(settings),
+        policies(settings) if only is None else Policies.only(only),
         states,
         meter,
         _ledger(warehouse, client, time),
@@ -128,7 +136,7 @@ def policies(settings: Settings) -> Policies:
         A policy names a vendor that is not known.
     """
     try:
-        return Policies.build(settings.market_provider_policy, settings.policy_overrides())
+        return Policies.build(settings.market_provider_policy, settings.policies)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -24,7 +24,7 @@ whose plan lacks it, is skipped anyway. A variable of its own, where it is set, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -109,6 +109,11 @@ class Policies:
             if text is not None and text.strip():
                 orders |= dict.fromkeys(OVERRIDES[variable], _vendors(variable, text))
         return cls(MappingProxyType(orders))
+
+    @classmethod
+    def only(cls, vendors: Sequence[str]) -> Policies:
+        """Return policies that name these vendors, in this order, for everything."""
+        return cls(MappingProxyType(dict.fromkeys(Capability, tuple(vendors))))
 
     def of(self, capability: Capability) -> tuple[str, ...]:
         """Return who may serve a capability, best first."""

@@ -1,0 +1,203 @@
+"""`qm vendors`: how the vendors are, and one question to whoever serves it now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.errors import UnknownSymbol
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Vendor
+from quantmatrix_pipeline.providers.routing.assemble import build_router
+from quantmatrix_pipeline.providers.routing.overview import VendorView, overall
+from quantmatrix_pipeline.providers.routing.router import Routed, Router
+from quantmatrix_pipeline.providers.symbols import canonical, is_crypto
+from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
+
+app = typer.Typer(help="The vendors: their state, and a question to one of them.", no_args_is_help=True)
+
+_WORDS = ("vendor", "key", "state", "waiting for")  # columns of text
+SHOWN = 10  # bars, contracts or observations that a terminal shows; --json has all
+
+
+class What(StrEnum):
+    """What may be asked."""
+
+    DAILY = "daily"
+    BARS_5M = "5m"
+    BARS_1M = "1m"
+    QUOTE = "quote"
+    PROFILE = "profile"
+    SPLITS = "splits"
+    DIVIDENDS = "dividends"
+    OPTIONS = "options"
+    MEMBERS = "members"
+    MACRO = "macro"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    capability: Capability
+    ask: Callable[[Vendor], Awaitable[Any]]
+
+
+@app.command("list")
+def list_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show each vendor's key, state, health and what is left of its budget; asks nobody."""
+    views = asyncio.run(_router(load()).look())
+    if as_json:
+        typer.echo(json.dumps({"overall_health": overall(views), "vendors": [_row(v) for v in views]}, default=str))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("vendor", "key", "state", "health", "p95 ms", "errors", "left now", "today", "waiting for"):
+        table.add_column(column, no_wrap=column != "waiting for", justify="left" if column in _WORDS else "right")
+    for v in views:
+        row = _row(v)
+        table.add_row(
+            *(str(row[name]) for name in ("vendor", "key", "state")),
+            f"{row['health_score']:.3f}",
+            "-" if row["p95_ms"] is None else f"{row['p95_ms']:.0f}",
+            f"{row['error_ewma']:.3f}",
+            *("any" if row[name] is None else str(row[name]) for name in ("left_now", "left_today")),
+            ", ".join(row["circuits"]) or "-",
+        )
+    Console().print(table)
+
+
+@app.command()
+def ask(
+    what: Annotated[What, typer.Argument(help="What to ask for.")],
+    name: Annotated[str, typer.Argument(help="A symbol (AAPL, BRK.B, BTC-USD), an index (SP500), a series (GDP).")],
+    source: Annotated[str | None, typer.Option(help="The vendor to ask first (ALLOW_SOURCE_OVERRIDE).")] = None,
+    days: Annotated[int, typer.Option(min=1, max=20_000, help="How many calendar days back.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Ask the vendors one question, within their budgets, and show the answer, who gave it, and why not the others.
+
+    Nothing is stored.
+    """
+    settings = load()
+    question = _question(what, name, days, settings)
+    routed = asyncio.run(_ask(_router(settings), question, f"{what} {name}", source))
+    if as_json:
+        typer.echo(
+            json.dumps({"vendor": routed.vendor, "passed_over": routed.passed_over, "answer": plain(routed.value)})
+        )
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for vendor, why in routed.passed_over.items():
+        console.print(f"[dim]not {vendor}: {why}[/]")
+    console.print(f"{routed.vendor}:")
+    _print(console, plain(routed.value))
+
+
+def _router(settings: Settings) -> Router:
+    upgrade(settings)
+    return build_router(settings, open_writer(settings), run_id="qm vendors")
+
+
+async def _ask(router: Router, question: _Question, what: str, source: str | None) -> Routed[Any]:
+    async with router:
+        return await router.first_answer(question.capability, question.ask, what, prefer=source)
+
+
+def _question(what: What, name: str, days: int, settings: Settings) -> _Question:
+    today = clock.now().date()
+    first = today - timedelta(days=days)
+    if what is What.MEMBERS:
+        return _Question(Capability.CONSTITUENTS, lambda v: v.constituents(name.upper(), today))
+    if what is What.MACRO:
+        return _Question(Capability.MACRO, lambda v: v.macro_series(name, first, today))
+    symbol = canonical(name)
+    if symbol is None:
+        raise UnknownSymbol(f"{name!r} can't be a symbol; write AAPL, BRK.B, ^GSPC or BTC-USD")
+    crypto = is_crypto(symbol)
+    match what:
+        case What.DAILY:
+            sessions = (
+                np.arange(np.datetime64(first, "D"), np.datetime64(today, "D"))
+                if crypto
+                else trading_calendar(settings.calendar).sessions_in(first, today)
+            )
+            capability = Capability.CRYPTO_DAILY if crypto else Capability.DAILY_BARS
+            return _Question(capability, lambda v: v.daily_bars([BarRequest(symbol, sessions)]))
+        case What.BARS_5M | What.BARS_1M:
+            of_crypto = {"5m": Capability.CRYPTO_5M, "1m": Capability.CRYPTO_1M}
+            of_equities = {"5m": Capability.BARS_5M, "1m": Capability.BARS_1M}
+            start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+            request = IntradayRequest(symbol, what.value, start, clock.now())
+            return _Question((of_crypto if crypto else of_equities)[what.value], lambda v: v.intraday_bars(request))
+        case What.QUOTE:
+            return _Question(Capability.CRYPTO_QUOTES if crypto else Capability.QUOTES, lambda v: v.quotes([symbol]))
+        case What.PROFILE:
+            return _Question(Capability.PROFILE, lambda v: v.profile(symbol))
+        case What.SPLITS:
+            return _Question(Capability.SPLITS, lambda v: v.splits(symbol, first, today))
+        case What.DIVIDENDS:
+            return _Question(Capability.DIVIDENDS, lambda v: v.dividends(symbol, first, today))
+        case What.OPTIONS:
+            return _Question(Capability.OPTIONS_CHAIN, lambda v: v.options_chain(symbol))
+    raise AssertionError(f"{what} is asked above")
+
+
+def _row(v: VendorView) -> dict[str, Any]:
+    return {
+        "vendor": v.name,
+        "key": "missing" if v.missing_key else "ok",
+        "missing_key": v.missing_key,
+        "state": v.state.value,
+        "circuits": [
+            f"{capability} {'not in the plan' if c.not_in_plan_until else c.state.value}"
+            for capability, c in v.circuits.items()
+        ],
+        "health_score": v.score.total,
+        "p95_ms": v.health.p95_ms,
+        "error_ewma": v.health.error_ewma,
+        "budget": str(v.limits),
+        "left_now": v.room.now,
+        "left_today": v.room.today,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return an answer as JSON knows it; arrays become lists, NaN becomes null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(each) for name, each in asdict(value).items()}
+    if isinstance(value, np.ndarray):
+        return [None if np.isnat(x) else str(x) for x in value] if value.dtype.kind == "M" else plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, (date, datetime, Fraction, Exception)):
+        return str(value)
+    return value
+
+
+def _print(console: Console, answer: Any) -> None:
+    if isinstance(answer, list):
+        for each in answer:
+            _print(console, each)
+        return
+    for name, value in answer.items():
+        if isinstance(value, dict) and "session" in value:  # bars, in columns
+            _print(console, value)
+        elif isinstance(value, list) and len(value) > SHOWN:
+            console.print(f"  {name}: ... {', '.join(map(str, value[-SHOWN:]))} ({len(value)} in all)", markup=False)
+        elif value not in (None, [], {}):
+            console.print(f"  {name}: {value}", markup=False)
