@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from quantmatrix_pipeline.errors import QuotaExhausted, RateLimited
 from quantmatrix_pipeline.providers.routing.budget import Budgets
 from quantmatrix_pipeline.providers.routing.record import Record
@@ -45,10 +47,10 @@ class RunMeter:
     def note(self, timed: Timed) -> None:
         self.record.note(timed)
         self._states.heard(timed)
-        error = timed.error
-        known = self._said_no.get(timed.vendor)
-        if isinstance(error, QuotaExhausted) or (isinstance(error, RateLimited) and known is None):
-            self._said_no[timed.vendor] = self._time.monotonic(), error
+        if isinstance(timed.error, (RateLimited, QuotaExhausted)):
+            said = self._time.monotonic(), timed.error
+            # Of several that came at once the one counts that keeps everybody away for longest.
+            self._said_no[timed.vendor] = max(self._said_no.get(timed.vendor, said), said, key=_ends)
 
     async def settle(self, vendor: str) -> None:
         """Shrink the budget of a vendor that said "too many", or close it for the day: before its next call."""
@@ -65,3 +67,10 @@ class RunMeter:
     async def settle_all(self) -> None:
         for vendor in sorted(self._said_no):
             await self.settle(vendor)
+
+
+def _ends(said: tuple[float, RateLimited | QuotaExhausted]) -> float:
+    at, error = said
+    if isinstance(error, QuotaExhausted):
+        return math.inf
+    return at + (60.0 if error.retry_after is None else error.retry_after)
