@@ -97,7 +97,8 @@ class DailyStore:
         self._symbols = {t.instrument_id: symbol for symbol, t in instruments.items()}
         self._indices = np.array([t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX], np.int32)
         self._asked = Asked(calendar, instruments, requests)
-        self._first_bar: Dates = np.full(len(self._asked.instrument_id), _END)  # as the cursors know it
+        # (vendor, asked from) -> of each symbol asked for: since when it was, and the first bar that the cursors know.
+        self._begun: dict[tuple[str, date | None], tuple[Dates, Dates]] = {}
         self._sources: Sources = {}
         self._source_ids: dict[tuple[str, str, date | None], int] = {}
         self._splits: _Splits | None = None
@@ -120,7 +121,7 @@ class DailyStore:
         of it or, when anything fails, nothing.
         """
         check_batch(answer.bars, vendor=answer.vendor)
-        bars, place = self._asked.only_asked(answer.bars)
+        bars, place = self._asked.only_asked(answer.bars, answer.asked_from)
         source = self._source_id(answer)
         try:
             self._write(answer, bars, place, source)
@@ -131,7 +132,11 @@ class DailyStore:
 
     def _write(self, answer: DailyAnswer, bars: BarBatch, place: Ints, source: int) -> None:
         now, instrument_id = self._now, self._asked.instrument_id[place]
-        first_bar = self._first_bar.copy()
+        vendor = (answer.vendor, answer.asked_from)
+        if vendor not in self._begun:
+            self._begun[vendor] = self._asked.since(answer.asked_from), np.full(len(self._asked.instrument_id), _END)
+        since, known = self._begun[vendor]
+        first_bar = known.copy()
         np.minimum.at(first_bar, place, bars.session)
         with self._writer.transaction() as transaction:
             transaction.lock("bars_1d")
@@ -159,8 +164,11 @@ class DailyStore:
             log += unreadable_rows(answer, self._instruments, now)
             fetches.write_log(transaction, log)
             mark_due(transaction, _changed_since(rows, sound | changed, learned))
-            fetches.move_cursors(transaction, answer.vendor, self._begun(first_bar), now)
-        self._first_bar = first_bar
+            moved = np.flatnonzero((first_bar < known) & ~np.isnat(since))
+            columns = (self._asked.instrument_id, since, first_bar)
+            begun = zip(*(column[moved].tolist() for column in columns), strict=True)
+            fetches.move_cursors(transaction, answer.vendor, list(begun), now)
+        self._begun[vendor] = since, first_bar
         self._tails.keep(_stored_now(rows, sound), rows.concerned, np.unique(rows.later["instrument_id"]))
         _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()))
 
@@ -250,14 +258,6 @@ class DailyStore:
             ),
             self._calendar,
         )
-
-    def _begun(self, first_bar: Dates) -> list[tuple[int, date, date | None]]:
-        """Return, for whom a bar came that is earlier than any before, since when it was asked for and that bar's
-        session.
-        """
-        moved = np.flatnonzero(first_bar < self._first_bar)
-        columns = (self._asked.instrument_id, self._asked.since, first_bar)
-        return list(zip(*(column[moved].tolist() for column in columns), strict=True))
 
 
 def store_answer(
