@@ -125,7 +125,11 @@ class StaleResponse(VendorError):
 
 
 class VendorUnavailable(VendorError):
-    """No connection, a time-out, or a server error."""
+    """No connection (`reached` is False then), a time-out, or a server error."""
+
+    def __init__(self, vendor: str, message: str, *, symbol: str | None = None, reached: bool = True) -> None:
+        super().__init__(vendor, message, symbol=symbol)
+        self.reached = reached
 
 
 class CircuitOpen(VendorError):

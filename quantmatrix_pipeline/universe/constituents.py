@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
-from quantmatrix_pipeline.errors import MalformedResponse, UnsupportedRequest, VendorError
+from quantmatrix_pipeline.errors import MalformedResponse, UnsupportedRequest, VendorError, VendorUnavailable
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer
 from quantmatrix_pipeline.providers.contract import MemberSource
 from quantmatrix_pipeline.warehouse import instruments, universe
@@ -121,5 +121,28 @@ def require_plausible(answer: ConstituentsAnswer, known: int) -> None:
 async def refresh_indexes(
     warehouse: Warehouse, sources: Sequence[MemberSource], indexes: Sequence[str], session: date, now: datetime
 ) -> list[IndexRefresh]:
-    """Refresh several indexes, one after the other."""
-    return [await refresh_index(warehouse, sources, index, session, now) for index in indexes]
+    """Refresh several indexes, one after the other; who can't be reached for one is not asked for the next."""
+    reachable = [_Once(source) for source in sources]
+    return [await refresh_index(warehouse, reachable, index, session, now) for index in indexes]
+
+
+class _Once:
+    """A source that says again, without being asked, that it can't be reached."""
+
+    def __init__(self, source: MemberSource) -> None:
+        self._source = source
+        self._away: VendorUnavailable | None = None
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
+        if self._away is not None:
+            raise self._away
+        try:
+            return await self._source.constituents(index, session)
+        except VendorUnavailable as error:
+            if not error.reached:
+                self._away = error
+            raise

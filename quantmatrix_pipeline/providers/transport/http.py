@@ -117,6 +117,7 @@ class Http:
             # At INFO and DEBUG they log URLs and headers, and a key stands in one of them.
             for name in ("httpx", "httpcore", "hpack"):
                 logging.getLogger(name).setLevel(logging.WARNING)
+            stamina.instrumentation.set_on_retry_hooks([])  # the meter hears of every attempt
             self._client = httpx.AsyncClient(
                 http2=True,
                 timeout=self._timeout,
@@ -136,8 +137,9 @@ class Http:
         """Return what `read` (pure) makes of the answer to a call: of the kept one where there is one, else the
         vendor's.
 
-        Tried up to four times with growing, jittered pauses where a second try can help: no connection, a time-out, a
-        server error, a 429 whose `Retry-After` ends before the deadline. An answer is kept once it has been read.
+        Tried up to four times with growing, jittered pauses where a second try can help: a time-out, a server error, a
+        429 whose `Retry-After` ends before the deadline; twice where there is no connection at all, which is mostly so
+        for longer. An answer is kept once it has been read.
 
         Raises
         ------
@@ -151,11 +153,13 @@ class Http:
                 return read(kept)
         ends = time.monotonic() + self._deadline
 
+        tried = 0
+
         def worthwhile(error: Exception) -> bool | float:
             left = ends - time.monotonic()
             if isinstance(error, RateLimited):
                 return error.retry_after if error.retry_after is not None and error.retry_after < left else False
-            return isinstance(error, VendorUnavailable) and longest < left
+            return isinstance(error, VendorUnavailable) and longest < left and (error.reached or tried < 2)
 
         longest = min(LONGEST_PAUSE, self._deadline / 10)
         async for attempt in stamina.retry_context(
@@ -164,6 +168,7 @@ class Http:
             asked = time.monotonic()
             await self._meter.admit(self.vendor, call.weight)  # not an attempt: what our own budget refuses stays so
             ends += time.monotonic() - asked
+            tried += 1
             with attempt:
                 return await self._attempt(call, read, ends)
         raise AssertionError("the attempts end in an answer or in an error")
@@ -217,8 +222,9 @@ class Http:
             raise TimeoutError(f"no answer within {self._timeout:.0f} s") from None
         except httpx.HTTPError as error:
             what = f"{call.endpoint}: {type(error).__name__}"
+            reached = not isinstance(error, httpx.ConnectError)
             # No cause: its text and its request hold the URL, and with it perhaps the key.
-            raise VendorUnavailable(self.vendor, what, symbol=call.symbol) from None
+            raise VendorUnavailable(self.vendor, what, symbol=call.symbol, reached=reached) from None
         headers = {name.lower(): self._without_key(value) for name, value in response.headers.items()}
         content = b"".join(parts)
         for secret in self._secrets:  # Alpha Vantage tells people their key

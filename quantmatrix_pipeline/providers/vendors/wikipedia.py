@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
@@ -14,10 +14,10 @@ import pandas as pd
 from lxml.etree import XMLSyntaxError
 
 from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, UnsupportedRequest, VendorError
-from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing, Member
-from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Offer
+from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, Member
+from quantmatrix_pipeline.providers.contract import Capability, Offer
 from quantmatrix_pipeline.providers.symbols import canonical
-from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Timed
+from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 
 VENDOR = "wikipedia"
@@ -68,42 +68,6 @@ def connect(access: Access) -> Wikipedia:
     """Return Wikipedia as the settings reach it; it refuses clients that don't say who they are."""
     headers = {"User-Agent": access.user_agent, "Accept": "text/html"}
     return Wikipedia(access.http(VENDOR, refusal, headers=headers), {Capability.CONSTITUENTS: Offer()})
-
-
-class WikipediaProvider:
-    """Wikipedia as a source of the chain, without budgets."""
-
-    name = VENDOR
-    vendors = (VENDOR,)
-    capabilities = frozenset({Capability.CONSTITUENTS})
-
-    def __init__(self, base_url: str, user_agent: str) -> None:
-        self._access = Access(base_url, None, _Unlimited(), user_agent=user_agent)
-
-    def newest_session(self, closed: date) -> date:
-        raise UnsupportedRequest(VENDOR, "has no bars")
-
-    def listings(self) -> Sequence[Listing]:
-        return []
-
-    def daily_bars(self, requests: Sequence[BarRequest], *, concurrency: int) -> AsyncIterator[DailyAnswer]:
-        raise UnsupportedRequest(VENDOR, "has no bars")
-
-    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
-        vendor = connect(self._access)
-        await vendor.open()
-        try:
-            return await vendor.constituents(index, session)
-        finally:
-            await vendor.close()
-
-
-class _Unlimited:
-    async def admit(self, vendor: str, weight: int) -> None:
-        pass
-
-    def note(self, timed: Timed) -> None:
-        pass
 
 
 def page_query(index: str) -> Call:

@@ -8,27 +8,23 @@ plain answers (`YfData.get`), because its tables turn failures into log lines an
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import quote
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.bars.batch import BarBatch, Basis
-from quantmatrix_pipeline.errors import RateLimited, UnsupportedRequest, VendorError, VendorUnavailable
+from quantmatrix_pipeline.errors import UnsupportedRequest
 from quantmatrix_pipeline.providers.answers import (
     ActionsAnswer,
-    ConstituentsAnswer,
     DailyAnswer,
     IntradayBars,
-    Listing,
     OptionChain,
     Profile,
     Quote,
 )
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Offer
 from quantmatrix_pipeline.providers.symbols import is_crypto, to_vendor
-from quantmatrix_pipeline.providers.transport.calls import Call, Timed
+from quantmatrix_pipeline.providers.transport.calls import Call
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_close, keep_until_midnight
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 from quantmatrix_pipeline.providers.vendors.yahoo_answers import (
@@ -218,114 +214,3 @@ def _named(symbol: str | None, what: str) -> str:
     if symbol is None:
         raise UnsupportedRequest(VENDOR, f"gives the {what} of one symbol, not of the whole market")
     return symbol
-
-
-# --- as the chain's only source ---------------------------------------------------------------------------------------
-
-PART = 64  # symbols per part of an answer
-_LOST = 3  # questions without a connection after which nobody else is asked
-
-
-class _Unlimited:
-    async def admit(self, vendor: str, weight: int) -> None:
-        pass
-
-    def note(self, timed: Timed) -> None:
-        pass
-
-
-class YahooProvider:
-    """Yahoo alone as the source of daily bars, without budgets.
-
-    Parameters
-    ----------
-    base_url
-        Where Yahoo's hosts are reached instead, for a proxy or a recording.
-    """
-
-    name = VENDOR
-    vendors = (VENDOR,)
-    capabilities = frozenset({Capability.DAILY_BARS})
-
-    def __init__(self, *, base_url: str | None = None) -> None:
-        self._base_url = base_url
-
-    def answers(self, timeout: float) -> bool:
-        """Say whether Yahoo serves a chart within `timeout` seconds."""
-        return answers(self._base_url, timeout)
-
-    def newest_session(self, closed: date) -> date:
-        """Return `closed`: Yahoo has a session's bar minutes after its close."""
-        return closed
-
-    def listings(self) -> Sequence[Listing]:
-        return []
-
-    async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
-        raise UnsupportedRequest(VENDOR, f"has no members of {index}")
-
-    async def daily_bars(self, requests: Sequence[BarRequest], *, concurrency: int) -> AsyncIterator[DailyAnswer]:
-        """Yield parts of at most 64 symbols; after a 429, or three losses of the connection, nobody else is asked.
-
-        Raises
-        ------
-        VendorUnavailable
-            If Yahoo could not be reached before it gave a single answer.
-        """
-        vendor = connect(Access(self._base_url or HOST, None, _Unlimited()))
-        gate = asyncio.Semaphore(concurrency)
-        lost: list[VendorUnavailable] = []
-        limited: list[RateLimited] = []
-        answered = False
-
-        async def ask(request: BarRequest) -> DailyAnswer | VendorError:
-            nonlocal answered
-            async with gate:
-                if limited:
-                    wait = limited[0].retry_after
-                    return RateLimited(
-                        VENDOR, "not asked: rate-limited before", symbol=request.symbol, retry_after=wait
-                    )
-                if len(lost) >= _LOST:
-                    return VendorUnavailable(VENDOR, "not asked: the connection was lost", symbol=request.symbol)
-                try:
-                    found = await vendor.daily_bars([request])
-                except VendorError as error:
-                    if isinstance(error, RateLimited):
-                        limited.append(error)
-                    if isinstance(error, VendorUnavailable):
-                        lost.append(error)
-                    else:
-                        answered = True
-                    return error
-                answered = True
-                lost.clear()
-                return found
-
-        await vendor.open()
-        try:
-            for start in range(0, len(requests), PART):
-                part = requests[start : start + PART]
-                found = await asyncio.gather(*(ask(request) for request in part))
-                if lost and not answered:
-                    raise VendorUnavailable(
-                        VENDOR, f"Yahoo can't be reached; go online, or set QM_SOURCE to files or sample ({lost[0]})"
-                    )
-                yield _merged(part, found)
-        finally:
-            await vendor.close()
-
-
-def _merged(part: Sequence[BarRequest], found: Sequence[DailyAnswer | VendorError]) -> DailyAnswer:
-    served = [answer for answer in found if isinstance(answer, DailyAnswer)]
-    return DailyAnswer(
-        VENDOR,
-        Basis.RAW,
-        None,
-        BarBatch.concat([answer.bars for answer in served if len(answer.bars)]),
-        splits=tuple(split for answer in served for split in answer.splits),
-        dividends=tuple(dividend for answer in served for dividend in answer.dividends),
-        failures={r.symbol: e for r, e in zip(part, found, strict=True) if isinstance(e, VendorError)},
-        silent=tuple(symbol for answer in served for symbol in answer.silent),
-        learned_at=max((a.learned_at for a in served if a.learned_at is not None), default=None),
-    )

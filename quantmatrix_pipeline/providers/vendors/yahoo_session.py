@@ -269,7 +269,8 @@ class YahooHttp(Http):
             except OSError as error:
                 said = str(error).partition(" See https://curl.se")[0]
                 what = f"{call.endpoint}: {type(error).__name__}: {said}"
-                raise VendorUnavailable(VENDOR, what, symbol=call.symbol) from None
+                reached = not isinstance(error, requests.exceptions.ConnectionError)
+                raise VendorUnavailable(VENDOR, what, symbol=call.symbol, reached=reached) from None
         return _answer(response)
 
 
