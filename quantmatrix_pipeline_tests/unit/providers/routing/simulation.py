@@ -263,10 +263,13 @@ class Watch:
         self._heard: defaultdict[str, Heard] = defaultdict(Heard)
         self.breakers: defaultdict[tuple[str, Capability], Literal] = defaultdict(Literal)
         self.seen: Counter[str] = Counter()
+        self.used_up: dict[str, float] = {}  # the day on which a vendor said so itself
 
     def hear(self, timed: Timed) -> None:
         heard = self._heard[timed.vendor]
         heard.at = self._world.time.now()
+        if isinstance(timed.error, QuotaExhausted):
+            self.used_up[timed.vendor] = heard.at // 86_400
         if isinstance(timed.error, (RateLimited, QuotaExhausted)):
             return
         if not timed.lost:
@@ -464,9 +467,7 @@ class World:
         """See that a vendor that is skipped for its day's budget has used it up, or said so itself."""
         limits, today = self.limits[name], self.time.now() // 86_400
         spent = sum(weight for at, weight in self.vendors[name].calls if at // 86_400 == today)
-        said = any(
-            e[1] == "ended" and e[2].startswith(f"{name} ") and e[3] == "QuotaExhausted" for e in self.log[-5000:]
-        )
+        said = self.watch.used_up.get(name) == today
         assert said or (limits.per_day is not None and spent + limits.lease > limits.per_day)
 
     async def _until(self, day: int, hour: float) -> None:
