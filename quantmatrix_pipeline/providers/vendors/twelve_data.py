@@ -52,7 +52,7 @@ from quantmatrix_pipeline.providers.vendors.held import HeldBars
 VENDOR = "twelve_data"
 MOST_SYMBOLS = 8  # of one call: the free plan's credits of a minute
 MOST_ROWS = 5000
-MOST_PAGES = 50  # of one symbol: 640 sessions of minutes
+MOST_PAGES = 20  # of one symbol: 256 sessions of minutes, 1,282 of five minutes
 ACTIONS_WEIGHT = 20  # credits for the splits or dividends of a symbol
 _MARGIN = timedelta(days=10)  # over any holidays: a known symbol then has a bar, even if not on the day asked for
 _DAY = 24 * 3600.0
