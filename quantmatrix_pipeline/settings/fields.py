@@ -33,9 +33,9 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
-def is_set(variable: str, value: str | None) -> bool:
-    """Say whether a variable counts as set: a blank one doesn't, but for a budget's, which lifts the limits."""
-    return value is not None and (bool(value.strip()) or variable.upper().endswith("_BUDGET"))
+def is_set(value: str | None) -> bool:
+    """Say whether a variable counts as set: a blank one doesn't."""
+    return value is not None and bool(value.strip())
 
 
 def _listed(value: str) -> str:
@@ -126,7 +126,7 @@ class Settings(VendorFields):
     call_timeout_seconds: float = Field(15, gt=0, le=600, description="how long one call to a vendor may take")
     call_deadline_seconds: float = Field(60, gt=0, le=3600, description="how long a call may take with its retries")
     budget_wait_seconds: float = Field(
-        900, ge=0, description="how long one fetch may wait in total for budgets per minute to renew"
+        300, ge=0, description="how long one fetch may wait in total for budgets per minute to renew"
     )
     answer_cache: bool = Field(
         True, description="whether vendors' answers are kept, to be served again while they hold"
@@ -163,7 +163,7 @@ class Settings(VendorFields):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the environment, and no file: `loading` hands over what a file sets and the environment doesn't."""
         assert isinstance(env_settings, EnvSettingsSource)
-        env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if is_set(name, value)}
+        env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if is_set(value)}
         return init_settings, env_settings
 
     @field_validator("log_level", mode="before")

@@ -67,7 +67,7 @@ def read() -> Reading:
     faults: list[str] = []
     if file is not None:
         in_file, faults = _variables_in(file)
-    in_environment = {name.upper() for name, value in os.environ.items() if is_set(name, value)}
+    in_environment = {name.upper() for name, value in os.environ.items() if is_set(value)}
     given: dict[str, str] = {}
     shadowed: dict[str, str] = {}
     for field, names in VARIABLES.items():
@@ -114,7 +114,7 @@ def _variables_in(file: Path) -> tuple[dict[str, str], list[str]]:
     values = dotenv_values(stream=io.StringIO("".join(b.original.string for b in readable)))
     found = {name.upper(): value or "" for name, value in values.items()}
     faults += [fault for name in found if (fault := _unknown(name, file))]
-    return {name: value for name, value in found.items() if is_set(name, value)}, faults
+    return {name: value for name, value in found.items() if is_set(value)}, faults
 
 
 def _unknown(name: str, file: Path) -> str | None:

@@ -38,7 +38,7 @@ def _base_url(value: str) -> str:
 
 def _budget(value: str) -> str:
     text = value.strip().lower()
-    if text in ("", "none", UNLIMITED):
+    if text in ("none", UNLIMITED):
         return UNLIMITED
     units = []
     for part in text.split():
@@ -46,6 +46,8 @@ def _budget(value: str) -> str:
         if match is None:
             raise ValueError(f"{part!r} is no limit; write them like '8/min 800/day' (units s, min, day), or 'none'")
         units.append(match[2])
+    if not units:
+        raise ValueError("no limit is named; write them like '8/min 800/day' (units s, min, day), or 'none'")
     if repeated := next((unit for unit in units if units.count(unit) > 1), None):
         raise ValueError(f"two limits per {repeated}; name one")
     return " ".join(text.split())

@@ -191,11 +191,11 @@ def test_an_address_that_is_none_or_holds_more_than_one_is_refused_without_being
         ("300/min", "300/min"),
         ("30/s  60/MIN 5000/day", "30/s 60/min 5000/day"),
         ("none", "unlimited"),
-        ("", "unlimited"),
+        ("", "30/s 60/min"),  # as if it were not set: a blank line lifts no limit
         ("unlimited", "unlimited"),
     ],
 )
-def test_a_budget_is_a_list_of_limits_or_none(monkeypatch: pytest.MonkeyPatch, value: str, kept: str) -> None:
+def test_a_budget_is_a_list_of_limits_or_the_word_none(monkeypatch: pytest.MonkeyPatch, value: str, kept: str) -> None:
     monkeypatch.setenv("QM_FINNHUB_BUDGET", value)
     assert load().vendor("finnhub").budget == kept
 
@@ -212,7 +212,7 @@ def test_a_budget_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value
 )
 def test_every_budget_that_the_settings_take_is_one_that_can_be_kept(limits: dict[str, int], blank: str) -> None:
     text = blank.join(f"{limit}/{unit}" for unit, limit in limits.items())
-    right = all(limit > 0 for limit in limits.values()) and "hour" not in limits
+    right = bool(limits) and all(limit > 0 for limit in limits.values()) and "hour" not in limits
     if right:
         kept = Limits.parse(Settings(fred_budget=text).vendor("fred").budget)
         assert (kept.per_second, kept.per_minute, kept.per_day) == tuple(limits.get(u) for u in ("s", "min", "day"))
@@ -274,7 +274,7 @@ def test_the_vendors_are_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_limits_of_calls_have_the_documented_defaults() -> None:
     settings = load()
     assert (settings.fetch_concurrency, settings.call_timeout_seconds, settings.call_deadline_seconds) == (16, 15, 60)
-    assert (settings.budget_wait_seconds, settings.polygon_history_days, settings.answer_cache) == (900, 730, True)
+    assert (settings.budget_wait_seconds, settings.polygon_history_days, settings.answer_cache) == (300, 730, True)
     assert (settings.profile_max_age_days, settings.profile_calls) == (7, 200)
     assert settings.allow_source_override
 
@@ -334,9 +334,8 @@ def test_an_empty_variable_of_the_environment_leaves_the_files_in_force(
     fmp = reading.settings.vendor("fmp")
     assert fmp.key is not None
     assert reading.settings.policies["POLICY_EOD"] == "fmp"
-    # An empty budget is a value: no limits.
-    assert fmp.budget == "unlimited"
-    assert reading.shadowed == {"QM_FMP_BUDGET": "QM_FMP_BUDGET"}
+    assert fmp.budget == "3/day"
+    assert not reading.shadowed
 
 
 def test_of_two_names_in_the_file_the_first_known_one_holds_and_the_other_is_told(file: Path) -> None:
