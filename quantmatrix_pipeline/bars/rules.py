@@ -240,14 +240,12 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
     if n < 2:
         return
     follows = instrument[1:] == instrument[:-1]
+    judged = np.flatnonzero(follows & is_new[1:]) + 1
     close = forward_price(rows.close[at], unit)
-    open_ = forward_price(rows.open[at][1:], unit[1:])
-    before = close[:-1]
-    judged = follows & is_new[1:]
-    moved = np.zeros(n, np.bool_)
-    moved[1:] = judged & (np.abs(close[1:] - before) > before * (EXTREME_MOVE * (1 + TOLERANCE)))
-    gapped = np.zeros(n, np.bool_)
-    gapped[1:] = judged & (np.abs(open_ - before) > before * (GAP * (1 + TOLERANCE)))
+    own, before = close[judged], close[judged - 1]
+    opened = forward_price(rows.open[at][judged], unit[judged])
+    moved = judged[np.abs(own - before) > before * (EXTREME_MOVE * (1 + TOLERANCE))]
+    gapped = judged[np.abs(opened - before) > before * (GAP * (1 + TOLERANCE))]
 
     has_volume = ~rows.without_volume[instrument]
     volume = forward_volume(rows.volume[at], unit)
@@ -267,7 +265,6 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
 
 def _bars_before(follows: Bools) -> npt.NDArray[np.intp]:
     """Return how many rows of its own instrument precede each row, from which rows follow their predecessor."""
-    position = np.arange(len(follows) + 1)
-    first = np.zeros_like(position)
-    first[1:] = np.where(follows, 0, position[1:])
-    return position - np.maximum.accumulate(first)
+    starts = np.concatenate([[0], np.flatnonzero(~follows) + 1])
+    lengths = np.diff(starts, append=len(follows) + 1)
+    return np.asarray(np.arange(len(follows) + 1) - np.repeat(starts, lengths), np.intp)

@@ -149,6 +149,8 @@ def test_volume_is_judged_by_the_median_of_the_bars_before(
 ) -> None:
     bars = [replace(bar, volume=v) for bar, v in zip(flat(len(before) + 1), [*before, volume], strict=True)]
     assert judge(bars)[1][-1] == expected
+    stored = [replace(bar, is_new=False) for bar in bars[:-1]]
+    assert judge([*stored, bars[-1]])[1][-1] == expected, "however few of the bars are new"
 
 
 @pytest.mark.parametrize(
