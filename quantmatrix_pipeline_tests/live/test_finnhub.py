@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from quantmatrix_pipeline.bars.batch import BarBatch
 from quantmatrix_pipeline.errors import SymbolNotFound, UnsupportedRequest
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.providers.transport.vendor import Access
@@ -35,16 +36,16 @@ def test_the_real_vendor_answers_plausibly_and_says_what_the_plan_lacks() -> Non
             with pytest.raises(SymbolNotFound):
                 await vendor.quotes(["NOSUCHSYM"])
             try:
-                daily = await vendor.daily_bars([BarRequest("AAPL", days)])
-            except UnsupportedRequest as refused:  # the free plan
-                assert refused.symbol is None
-            else:
-                assert 7 <= len(daily.bars) <= 10
-                assert np.all((daily.bars.low <= daily.bars.close) & (daily.bars.close <= daily.bars.high))
-                assert 0.5 < quote.price / daily.bars.close[-1] < 2
+                bars = (await vendor.daily_bars([BarRequest("AAPL", days)])).bars
+            except UnsupportedRequest:  # the free plan
+                bars = BarBatch.empty()
         finally:
             await vendor.close()
         assert quote.price > 0
+        if len(bars):
+            assert 7 <= len(bars) <= 10
+            assert np.all((bars.low <= bars.close) & (bars.close <= bars.high))
+            assert 0.5 < quote.price / bars.close[-1] < 2
         assert datetime.now(UTC) - quote.at < timedelta(days=7)
         assert profile.market_cap is not None
         assert profile.market_cap > 1e11

@@ -1,4 +1,4 @@
-"""The real Twelve Data, for who has a key: `TWELVE_DATA_API_KEY=... pytest -m live`. Four of a minute's eight credits."""
+"""The real Twelve Data, for who has a key: `TWELVE_DATA_API_KEY=... pytest -m live`. Four of a minute's 8 credits."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ USED_UP = {
 }
 OLD_LIMIT = {
     "Note": "Thank you for using Alpha Vantage! Our standard API call frequency is 5 calls per minute and 500 calls "
-    "per day. Please visit https://www.alphavantage.co/premium/ if you would like to target a higher API call frequency."
+    "per day. Please visit https://www.alphavantage.co/premium/ if you would like to target a higher API call "
+    "frequency."
 }
 PREMIUM = {
     "Information": "Thank you for using Alpha Vantage! This is a premium endpoint. You may subscribe to any of the "
