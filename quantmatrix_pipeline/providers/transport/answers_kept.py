@@ -23,6 +23,7 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 256 * 1024 * 1024  # of bodies held in this process
+LEFT_ALONE_SECONDS = 30.0  # a Redis that does not answer; finding that out takes seconds
 _PREFIX = "qm:answer:"
 
 
@@ -46,6 +47,7 @@ class KeptAnswers:
         self._redis = client
         self._here: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
         self._bytes = 0
+        self._left_alone_until = float("-inf")
 
     async def find(self, vendor: str, call: Call) -> Answer | None:
         """Return the kept answer to a call, None where there is none or it is too old."""
@@ -57,13 +59,16 @@ class KeptAnswers:
                 self._here.move_to_end(name)
                 return answer
             self._drop(name)
-        if self._redis is None:
+        if self._redis is None or time.monotonic() < self._left_alone_until:
             return None
         try:
             data: Any = await asyncio.to_thread(self._redis.get, _PREFIX + name)
             stored = msgspec.msgpack.decode(zlib.decompress(data), type=_Stored) if data else None
-        except (redis.RedisError, zlib.error, msgspec.MsgspecError) as error:
-            log.warning("Redis gave no kept answer (%s); the vendor is asked", type(error).__name__)
+        except (zlib.error, msgspec.MsgspecError) as error:
+            log.warning("Redis holds an answer that can't be read (%s); the vendor is asked", type(error).__name__)
+            return None
+        except redis.RedisError as error:
+            self._leave_alone(error)
             return None
         if stored is None:
             return None
@@ -79,11 +84,18 @@ class KeptAnswers:
             while self._bytes > MOST_BYTES:
                 self._drop(next(iter(self._here)))
             return
+        if time.monotonic() < self._left_alone_until:
+            return
         stored = _Stored(answer.status, dict(answer.headers), answer.content, answer.learned_at.timestamp())
         try:
             await asyncio.to_thread(self._share, self._redis, name, stored, call.keep_seconds)
         except redis.RedisError as error:
-            log.warning("Redis did not keep an answer (%s)", type(error).__name__)
+            self._leave_alone(error)
+
+    def _leave_alone(self, error: redis.RedisError) -> None:
+        self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+        seconds = LEFT_ALONE_SECONDS
+        log.warning("Redis keeps no answers for %.0f s (%s); the vendors are asked", seconds, type(error).__name__)
 
     def _share(self, client: redis.Redis, name: str, stored: _Stored, seconds: float) -> None:
         packed = zlib.compress(msgspec.msgpack.encode(stored), 1)

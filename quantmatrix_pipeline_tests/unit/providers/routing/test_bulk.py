@@ -268,6 +268,15 @@ def test_who_reaches_the_whole_stretch_goes_first_and_older_sessions_go_to_other
     assert str(stage.failures["NEW"]).count("near: NEW: reaches back to 2026-12-05 only") == 1
 
 
+def test_who_reaches_a_part_brings_that_part_and_the_rest_is_undone_with_the_reason() -> None:
+    near = Scripted("near", Offer(reach_days=30))
+    far = Scripted("far", ONE, raising(SymbolNotFound("far", "unknown", symbol="NEW")))  # type: ignore[arg-type]
+    stage = Stage(near, far)
+    stage.fetch([request("NEW", 100)])
+    assert set(stage.came()) == {("NEW", day) for day in SESSIONS if day >= TODAY - timedelta(days=30)}
+    assert str(stage.failures["NEW"]) == ("vendors: NEW: far: NEW: unknown; near: NEW: reaches back to 2026-12-05 only")
+
+
 def test_batches_are_as_large_as_the_offer_and_the_whole_budget_allow() -> None:
     batches = Scripted("batches", Offer(symbols_per_call=50, per_symbol=True))
     Stage(batches, limits={"batches": "8/min"}, wait=3600).fetch([request(s) for s in symbols(30)])
