@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from itertools import repeat
 
 import numpy as np
 
@@ -62,8 +63,8 @@ class Asked:
         the place of each row's symbol in `instrument_id`. Of a source that was asked only from `asked_from` on, what
         lies before was not asked for.
         """
-        place = np.array([self._place.get(symbol, UNKNOWN) for symbol in bars.symbols] or [UNKNOWN], np.int32)
-        place = place[bars.symbol_index]
+        places = np.fromiter(map(self._place.get, bars.symbols, repeat(UNKNOWN)), np.int32, len(bars.symbols))
+        place = places[bars.symbol_index]
         at = self._calendar.index_of(bars.session)
         column = np.clip(at - self._start, 0, self._wanted.shape[1] - 1)
         wanted = self._wanted[place, column] & (column >= self._column_of(asked_from))
