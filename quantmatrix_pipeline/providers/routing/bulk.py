@@ -271,6 +271,7 @@ class _OneByOne:
         self._queues: dict[str, deque[_Wanted]] = {name: deque() for name in self._order}
         self._room = {name: router.symbols_within_budget(name, capability) for name in self._order}
         self._collected: dict[_Kind, list[DailyAnswer]] = {}
+        self._waiting: Counter[_Kind] = Counter()  # symbols in them
         self._undone: list[_Wanted] = []
         self._heard: set[str] = set()
         self._arrived: Counter[str] = Counter()
@@ -371,6 +372,8 @@ class _OneByOne:
 
         answer = await self._router.ask(name, self._capability, question, symbols=len(items))
         since = items[0].since
+        if since is None and reach is None:
+            return answer
         return replace(answer, asked_from=since if reach is None or (since is not None and since > reach) else reach)
 
     # --- what they say -----------------------------------------------------------------------------------------------
@@ -391,7 +394,7 @@ class _OneByOne:
             if error is not None:
                 self._fall_back(name, item, error)
                 continue
-            left = item.sessions[~np.isin(item.sessions, asked)]  # older than the vendor reaches
+            left = item.sessions[: len(item.sessions) - len(asked)]  # older than the vendor reaches
             if missed:
                 had = asked[np.isin(asked, came)]
                 ends = f"nothing after {had[-1]}" if len(had) else "nothing"
@@ -403,8 +406,9 @@ class _OneByOne:
                 self._place(item.wanting(left))
         # Failures go on to the next vendor; what stays in the answer is what it brought.
         key = _kind(answer)
-        self._collected.setdefault(key, []).append(replace(answer, failures={}))
-        if sum(len(a.bars.symbols) + len(a.silent) for a in self._collected[key]) >= PART:
+        self._collected.setdefault(key, []).append(replace(answer, failures={}) if answer.failures else answer)
+        self._waiting[key] += len(bars.symbols) + len(answer.silent)
+        if self._waiting[key] >= PART:
             await self._hand_over(key)
 
     def _failed(self, name: str, items: Sequence[_Wanted], error: VendorError) -> None:
@@ -436,6 +440,7 @@ class _OneByOne:
 
     async def _hand_over(self, key: _Kind) -> None:
         answers = self._collected.pop(key, [])
+        self._waiting.pop(key, None)
         if answers:
             await self._parts.put(_merged(answers, answers[0].asked_from))
 

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 
 from quantmatrix_pipeline.errors import (
     QuotaExhausted,
@@ -142,11 +143,16 @@ class Health:
 
     def score(self, state: State) -> Score:
         """Return the score of a vendor whose circuit is in `state`."""
-        p95 = self.p95_ms
-        slow = 0.0 if p95 is None else (p95 - LATENCY_BEST_MS) / (LATENCY_WORST_MS - LATENCY_BEST_MS)
-        return Score(
-            breaker=WEIGHT_BREAKER * state.level,
-            latency=WEIGHT_LATENCY * (1 - min(max(slow, 0.0), 1.0)),
-            errors=WEIGHT_ERRORS * (1 - self.error_ewma),
-            completeness=WEIGHT_COMPLETENESS * self.completeness,
-        )
+        return _score(self, state)  # asked for at each choice, while few vendors were called since the last one
+
+
+@lru_cache(maxsize=256)
+def _score(health: Health, state: State) -> Score:
+    p95 = health.p95_ms
+    slow = 0.0 if p95 is None else (p95 - LATENCY_BEST_MS) / (LATENCY_WORST_MS - LATENCY_BEST_MS)
+    return Score(
+        breaker=WEIGHT_BREAKER * state.level,
+        latency=WEIGHT_LATENCY * (1 - min(max(slow, 0.0), 1.0)),
+        errors=WEIGHT_ERRORS * (1 - health.error_ewma),
+        completeness=WEIGHT_COMPLETENESS * health.completeness,
+    )

@@ -28,6 +28,8 @@ PROBE_SECONDS = 120.0  # until when a probe is waited for; longer than any call 
 
 T = TypeVar("T")
 
+_CLOSED, _UNKNOWN = Circuit(), Health()  # of a vendor that was never asked
+
 
 class StateStore(Protocol):
     """Where circuits and health outlive a process; see `warehouse.vendor_state`, whose functions these are."""
@@ -174,11 +176,11 @@ class States:
 
     def circuit(self, vendor: str, capability: Capability) -> Circuit:
         """Return a circuit under the key in force."""
-        return self._circuits.get((vendor, capability), Circuit()).with_key(self._marks.get(vendor))
+        return self._circuits.get((vendor, capability), _CLOSED).with_key(self._marks.get(vendor))
 
     def health(self, vendor: str) -> Health:
         """Return what is known of a vendor's calls, over all capabilities."""
-        return self._health.get(vendor, Health())
+        return self._health.get(vendor, _UNKNOWN)
 
     def heard_at(self, vendor: str) -> float | None:
         """Return when a vendor's health was last heard of, seconds since the epoch, None before the first time."""
@@ -208,7 +210,7 @@ class States:
 
     async def succeeded(self, vendor: str, capability: Capability) -> None:
         """Note that a question was answered with data."""
-        if self.circuit(vendor, capability) != Circuit():
+        if self.circuit(vendor, capability) != _CLOSED:
             await self._change(vendor, capability, Circuit.after_success)
 
     async def failed(self, vendor: str, capability: Capability, error: VendorError) -> None:

@@ -232,7 +232,7 @@ def test_where_nobody_listens_the_vendor_is_unavailable_and_its_speed_unknown() 
     asking = Asking(f"http://127.0.0.1:{port}")
     with pytest.raises(VendorUnavailable, match="v: A: quote: ConnectError"):
         asking.ask()
-    assert len(asking.meter.attempts) == ATTEMPTS
+    assert len(asking.meter.attempts) == 2  # no connection is mostly none for longer
     assert all(t.lost for t in asking.meter.attempts)
 
 
