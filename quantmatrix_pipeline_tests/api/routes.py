@@ -1,9 +1,11 @@
-"""One request per route of the API that the filled warehouse answers with 200."""
+"""One request per route of the API that the filled warehouse answers with 200 and a JSON body."""
 
 from __future__ import annotations
 
 EVERY_ROUTE = {
     "/health": "/health",
+    "/stats/providers": "/stats/providers",
+    "/api/market-data/sources/status": "/api/market-data/sources/status",
     "/api/v1/status": "/api/v1/status",
     "/api/v1/symbols": "/api/v1/symbols",
     "/api/v1/historical/{symbol}": "/api/v1/historical/AAPL?start=2012-01-03",

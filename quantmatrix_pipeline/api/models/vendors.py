@@ -22,6 +22,8 @@ class CircuitStatus(BaseModel):
 class HealthParts(BaseModel):
     """What the health score is the sum of."""
 
+    model_config = example(breaker=0.45, latency=0.243, errors=0.18, completeness=0.1)
+
     breaker: float = Field(ge=0, le=0.45)
     latency: float = Field(ge=0, le=0.25)
     errors: float = Field(ge=0, le=0.20)
@@ -53,41 +55,6 @@ class ProviderStats(BaseModel):
 
 class Providers(BaseModel):
     """All vendors, and who may serve what."""
-
-    model_config = example(
-        overall_health="degraded",
-        policies={"daily_bars": ["finnhub", "twelve_data", "alpha_vantage", "yfinance"]},
-        settings_refused=None,
-        providers=[
-            {
-                "provider": "finnhub",
-                "configured": True,
-                "missing_key": None,
-                "capabilities": ["daily_bars", "quotes"],
-                "health_score": 0.53,
-                "parts": {"breaker": 0.0, "latency": 0.25, "errors": 0.18, "completeness": 0.1},
-                "state": "open",
-                "circuits": {
-                    "quotes": {
-                        "state": "open",
-                        "reason": "AuthFailed",
-                        "retry_at": "2026-11-20T22:05:00Z",
-                        "not_in_plan_until": None,
-                    }
-                },
-                "latency": 141.2,
-                "error_ewma": 0.1,
-                "completeness": 1.0,
-                "calls": 812,
-                "budget": "30/s 60/min",
-                "calls_left_now": 59,
-                "calls_left_today": None,
-                "calls_today": 40,
-                "calls_last_minute": 1,
-                "last_heard": "2026-11-20T21:05:00Z",
-            }
-        ],
-    )
 
     overall_health: Literal["healthy", "degraded", "down", "none"] = Field(
         description="of the vendors that have their keys: all closed, some, none of them; none: nobody is configured"

@@ -6,22 +6,23 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
+from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse, known_parameters
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.providers.routing.assemble import build_router
 from quantmatrix_pipeline.providers.routing.overview import VendorView
 from quantmatrix_pipeline.warehouse import vendor_requests
 from quantmatrix_pipeline.warehouse.vendor_requests import LATENCY_BOUNDS_MS, Counters
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], dependencies=[Depends(known_parameters)])
+_TEXT = {"description": "the metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-@router.get("/metrics", response_class=Response, responses=documented(503))
+@router.get("/metrics", response_class=Response, responses={200: _TEXT, **documented(422, 503)})
 def metrics(in_force: CurrentSettings, warehouse: OpenWarehouse) -> Response:
     """Return the metrics in Prometheus' text format."""
     views = asyncio.run(build_router(in_force.settings, warehouse).look())

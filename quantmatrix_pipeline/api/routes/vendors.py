@@ -19,7 +19,7 @@ from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.providers.routing.assemble import build_router
 from quantmatrix_pipeline.providers.routing.circuit import State
-from quantmatrix_pipeline.providers.routing.overview import CircuitView, VendorView, overall
+from quantmatrix_pipeline.providers.routing.overview import VendorView, overall, troubles
 
 router = APIRouter(tags=["operations"])
 
@@ -106,14 +106,5 @@ def _detail(v: VendorView) -> str:
     if v.missing_key is not None:
         return f"{v.missing_key} is not set"
     if v.circuits:
-        return "; ".join(_circuit(capability, circuit) for capability, circuit in v.circuits.items())
+        return "; ".join(troubles(v))
     return "not asked yet" if v.heard_at is None else f"answers; last heard of {v.heard_at:%Y-%m-%d %H:%M:%SZ}"
-
-
-def _circuit(capability: str, circuit: CircuitView) -> str:
-    if circuit.not_in_plan_until is not None:
-        return f"{capability} is not in the plan"
-    state = circuit.state.value.replace("_", " ")
-    after = f" after {circuit.reason}" if circuit.reason else ""
-    when = f"from {circuit.retry_at:%H:%M:%SZ} on" if circuit.retry_at is not None else "with the next question"
-    return f"{capability} {state}{after}, tried again {when}"

@@ -96,5 +96,23 @@ def overall(vendors: Sequence[VendorView]) -> str:
     return "healthy" if len(well) == len(able) else "degraded" if well else "down"
 
 
+def troubles(vendor: VendorView) -> list[str]:
+    """Say in words which of a vendor's capabilities are not simply open for questions; those alike in one sentence."""
+    alike: dict[tuple[State | None, str | None, datetime | None], list[str]] = {}
+    for capability, circuit in vendor.circuits.items():
+        lacking = circuit.not_in_plan_until is not None
+        key = (None, None, None) if lacking else (circuit.state, circuit.reason, circuit.retry_at)
+        alike.setdefault(key, []).append(capability)
+    return [f"{', '.join(names)} {_trouble(*key)}" for key, names in alike.items()]
+
+
+def _trouble(state: State | None, reason: str | None, retry_at: datetime | None) -> str:
+    if state is None:
+        return "not in the plan"
+    after = f" after {reason}" if reason else ""
+    when = f"from {retry_at:%Y-%m-%d %H:%M:%SZ} on" if retry_at is not None else "with the next question"
+    return f"{state.value.replace('_', ' ')}{after}, tried again {when}"
+
+
 def _instant(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
