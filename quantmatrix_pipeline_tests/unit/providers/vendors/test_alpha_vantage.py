@@ -362,6 +362,7 @@ def test_the_recorded_minutes_are_read_to_the_last_digit() -> None:
 def test_months_of_new_york_are_a_call_each_and_the_open_is_found_on_both_sides_of_summer_time() -> None:
     found = ALPHA.ask(in_order(*case("paged")), intraday("2026-10-30T09:35:00-04:00", "2026-11-02T09:35:00-05:00"))
     assert [c.query["month"] for c in found.server.calls] == ["2026-10", "2026-11"]
+    assert {(c.query["adjusted"], c.query["extended_hours"]) for c in found.server.calls} == {("false", "false")}
     assert [str(at) for at in found.value.opened_at] == ["2026-10-30T19:55:00", "2026-11-02T14:30:00"]
     assert found.value.open.tolist() == [2.0, 3.0]
 
