@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
 from quantmatrix_pipeline.providers.answers import Split
-from quantmatrix_pipeline.providers.contract import BarRequest
+from quantmatrix_pipeline.providers.contract import BarRequest, Capability
+from quantmatrix_pipeline.providers.transport.calls import Call
 from quantmatrix_pipeline.providers.transport.reading import one_symbol
-from quantmatrix_pipeline.providers.vendors.actions import as_traded
+from quantmatrix_pipeline.providers.vendors.actions import as_traded, split_of
 
 AT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)  # still the 19th in New York
 DAYS = np.array(["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"], "datetime64[D]")
@@ -43,6 +44,11 @@ def test_without_splits_prices_stay_as_they_are_and_say_up_to_when_they_are_adju
     answer = as_traded("finnhub", ASKED, bars(), None, AT)
     assert answer.bars.open.tolist() == [10.0, 10.0, 10.0]
     assert (answer.basis, answer.basis_date) == (Basis.SPLIT, date(2026, 11, 19))
+
+
+def test_a_ratio_is_the_fraction_that_its_decimals_say() -> None:
+    call = Call(Capability.SPLITS, "splits", "/splits", symbol="AAPL")
+    assert split_of("finnhub", call, date(2026, 11, 19), 1.05, 1.0).ratio == Fraction(21, 20)
 
 
 @given(
