@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 START = datetime(2027, 1, 4, 12, tzinfo=UTC).timestamp()  # a Monday
 NIGHTS = 5
-RUNS = (10.0, 10.2, 11.0, 13.0, 16.0, 20.0, 30.0)  # hours after a day's noon at which what is missing is fetched
+RUNS = (10.0, 10.2, 11.0, 13.0, 16.0, 20.0, 33.0)  # hours after a day's noon at which what is missing is fetched
 SYMBOLS = tuple(f"S{n:03}" for n in range(300))
 NOBODYS = SYMBOLS[-3:]  # that no vendor knows
 NEWCOMERS = 6  # a night
@@ -479,11 +479,11 @@ class World:
             done = SESSIONS.index(session) + 1
             newcomers = SYMBOLS[day * NEWCOMERS : (day + 1) * NEWCOMERS]
             missing = {s: {session} if s not in newcomers else set(SESSIONS[done - DEEP : done]) for s in SYMBOLS}
-            for run, hour in enumerate(RUNS):
+            for hour in RUNS:
                 await self._questions(day, QUESTIONS // len(RUNS))
-                await self._until(day, hour if hour < 24 else 33.0)
+                await self._until(day, hour)
                 if missing:
-                    await self._fetch(missing, first=run == 0)
+                    await self._fetch(missing)
                 for name in ORDER:  # somebody may have put in another key
                     if self.vendors[name].suffers() == "bad key" and self._random.random() < 0.3:
                         self.marks[name] = f"key {len(self.log)}"
@@ -496,7 +496,7 @@ class World:
 
     # --- a night's bars ----------------------------------------------------------------------------------------------
 
-    async def _fetch(self, missing: dict[str, set[date]], *, first: bool) -> None:
+    async def _fetch(self, missing: dict[str, set[date]]) -> None:
         requests = [BarRequest(s, np.array(sorted(days), "datetime64[D]")) for s, days in missing.items()]
         began, newest = len(self.log), max(max(days) for days in missing.values())
         self.room.clear()
