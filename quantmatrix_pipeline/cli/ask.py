@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -14,23 +14,27 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import trading_calendar
-from quantmatrix_pipeline.errors import UnknownSymbol
+from quantmatrix_pipeline.errors import ConfigurationError, SymbolNotFound, UnknownSymbol
+from quantmatrix_pipeline.providers.answers import Quote
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Vendor
 from quantmatrix_pipeline.providers.routing.assemble import build_router
-from quantmatrix_pipeline.providers.routing.overview import VendorView, overall
+from quantmatrix_pipeline.providers.routing.overview import VendorView, overall, troubles
 from quantmatrix_pipeline.providers.routing.router import Routed, Router
 from quantmatrix_pipeline.providers.symbols import canonical, is_crypto
-from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.settings import Settings, load, vendor_names
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
 app = typer.Typer(help="The vendors: their state, and a question to one of them.", no_args_is_help=True)
 
-_WORDS = ("vendor", "key", "state", "waiting for")  # columns of text
-SHOWN = 10  # bars, contracts or observations that a terminal shows; --json has all
+_WORDS = ("vendor", "key", "state", "symbol", "contract", "right", "name", "sector", "industry")  # columns of text
+SHOWN = 10  # bars, contracts, members or observations that a terminal shows, the last ones; --json has all
+WIDEST = 500  # characters of a table's line
+_COLUMNS = ("opened_at", "open", "high", "low", "close", "volume", "day", "value")  # of answers that are columns
 
 
 class What(StrEnum):
@@ -61,20 +65,26 @@ def list_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> No
     if as_json:
         typer.echo(json.dumps({"overall_health": overall(views), "vendors": [_row(v) for v in views]}, default=str))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("vendor", "key", "state", "health", "p95 ms", "errors", "left now", "today", "waiting for"):
-        table.add_column(column, no_wrap=column != "waiting for", justify="left" if column in _WORDS else "right")
-    for v in views:
-        row = _row(v)
-        table.add_row(
-            *(str(row[name]) for name in ("vendor", "key", "state")),
-            f"{row['health_score']:.3f}",
-            "-" if row["p95_ms"] is None else f"{row['p95_ms']:.0f}",
-            f"{row['error_ewma']:.3f}",
-            *("any" if row[name] is None else str(row[name]) for name in ("left_now", "left_today")),
-            ", ".join(row["circuits"]) or "-",
-        )
-    Console().print(table)
+    rows = [_row(v) for v in views]
+    console = Console(soft_wrap=True, highlight=False)
+    _print_rows(
+        [
+            {
+                "vendor": row["vendor"],
+                "key": row["key"],
+                "state": row["state"],
+                "health": f"{row['health_score']:.3f}",
+                "p95 ms": None if row["p95_ms"] is None else round(row["p95_ms"]),
+                "errors": f"{row['error_ewma']:.3f}",
+                "left now": "any" if row["left_now"] is None else row["left_now"],
+                "today": "any" if row["left_today"] is None else row["left_today"],
+            }
+            for row in rows
+        ],
+    )
+    for row in rows:
+        for trouble in row["circuits"]:
+            console.print(f"{row['vendor']}: {trouble}", markup=False)
 
 
 @app.command()
@@ -91,7 +101,7 @@ def ask(
     """
     settings = load()
     question = _question(what, name, days, settings)
-    routed = asyncio.run(_ask(_router(settings), question, f"{what} {name}", source))
+    routed = asyncio.run(_ask(_router(settings), question, f"{what} {name}", _vendor(source)))
     if as_json:
         typer.echo(
             json.dumps({"vendor": routed.vendor, "passed_over": routed.passed_over, "answer": plain(routed.value)})
@@ -99,7 +109,7 @@ def ask(
         return
     console = Console(soft_wrap=True, highlight=False)
     for vendor, why in routed.passed_over.items():
-        console.print(f"[dim]not {vendor}: {why}[/]")
+        console.print(f"not {vendor}: {why}", style="dim", markup=False)
     console.print(f"{routed.vendor}:")
     _print(console, plain(routed.value))
 
@@ -112,6 +122,19 @@ def _router(settings: Settings) -> Router:
 async def _ask(router: Router, question: _Question, what: str, source: str | None) -> Routed[Any]:
     async with router:
         return await router.first_answer(question.capability, question.ask, what, prefer=source)
+
+
+def _vendor(name: str | None) -> str | None:
+    """Return the vendor that people call by this name, as policies do."""
+    if name is None:
+        return None
+    try:
+        named = vendor_names(name)
+    except ValueError as error:
+        raise ConfigurationError(f"--source: {error}") from error
+    if len(named) > 1:
+        raise ConfigurationError(f"--source takes one vendor; {name!r} names {len(named)}")
+    return named[0]
 
 
 def _question(what: What, name: str, days: int, settings: Settings) -> _Question:
@@ -141,7 +164,7 @@ def _question(what: What, name: str, days: int, settings: Settings) -> _Question
             request = IntradayRequest(symbol, what.value, start, clock.now())
             return _Question((of_crypto if crypto else of_equities)[what.value], lambda v: v.intraday_bars(request))
         case What.QUOTE:
-            return _Question(Capability.CRYPTO_QUOTES if crypto else Capability.QUOTES, lambda v: v.quotes([symbol]))
+            return _Question(Capability.CRYPTO_QUOTES if crypto else Capability.QUOTES, lambda v: _quote(v, symbol))
         case What.PROFILE:
             return _Question(Capability.PROFILE, lambda v: v.profile(symbol))
         case What.SPLITS:
@@ -153,16 +176,21 @@ def _question(what: What, name: str, days: int, settings: Settings) -> _Question
     raise AssertionError(f"{what} is asked above")
 
 
+async def _quote(vendor: Vendor, symbol: str) -> Quote:
+    """Return the quote of one symbol; who was asked for several may leave out those that it does not know."""
+    quotes = await vendor.quotes([symbol])
+    if not quotes:
+        raise SymbolNotFound(vendor.name, "no quote: not known there", symbol=symbol)
+    return quotes[0]
+
+
 def _row(v: VendorView) -> dict[str, Any]:
     return {
         "vendor": v.name,
         "key": "missing" if v.missing_key else "ok",
         "missing_key": v.missing_key,
         "state": v.state.value,
-        "circuits": [
-            f"{capability} {'not in the plan' if c.not_in_plan_until else c.state.value}"
-            for capability, c in v.circuits.items()
-        ],
+        "circuits": troubles(v),
         "health_score": v.score.total,
         "p95_ms": v.health.p95_ms,
         "error_ewma": v.health.error_ewma,
@@ -182,6 +210,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, (date, datetime, Fraction, Exception)):
@@ -190,14 +220,41 @@ def plain(value: Any) -> Any:
 
 
 def _print(console: Console, answer: Any) -> None:
+    """Print what is single as a line each, and what there are many of as a table with the last of them."""
     if isinstance(answer, list):
         for each in answer:
             _print(console, each)
         return
+    tables = {}
+    columns = {}
     for name, value in answer.items():
-        if isinstance(value, dict) and "session" in value:  # bars, in columns
-            _print(console, value)
-        elif isinstance(value, list) and len(value) > SHOWN:
-            console.print(f"  {name}: ... {', '.join(map(str, value[-SHOWN:]))} ({len(value)} in all)", markup=False)
+        if isinstance(value, dict) and "session" in value:  # bars, by column
+            names = value.pop("symbols")
+            tables[name] = _records({"symbol": [names[i] for i in value.pop("symbol_index")], **value})
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            tables[name] = value
+        elif isinstance(value, list) and name in _COLUMNS:
+            columns[name] = value
         elif value not in (None, [], {}):
             console.print(f"  {name}: {value}", markup=False)
+    if columns:
+        tables["bars" if "opened_at" in columns else "observations"] = _records(columns)
+    for name, records in tables.items():
+        rest = f", the last {SHOWN}" if len(records) > SHOWN else ""
+        console.print(f"  {name}: {len(records)}{rest}", markup=False)
+        _print_rows(records[-SHOWN:])
+
+
+def _records(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table, without the columns in which there is nothing; nothing is cut to a terminal's width."""
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=True, justify="left" if name in _WORDS else "right")
+    for row in rows:
+        table.add_row(*("-" if row[name] is None else escape(str(row[name])) for name in names))
+    Console(width=WIDEST).print(table)
