@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars.batch import Bools, Dates, Floats
+from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, Column
 from quantmatrix_pipeline.indicators.panel import Panel
@@ -17,6 +20,7 @@ from quantmatrix_pipeline.indicators.panel import Panel
 Rows = npt.NDArray[np.intp]
 
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+TABLES = ("market_analysis_cache", "market_analysis_history")
 SQL_TYPES = {"float": "double precision", "bool": "boolean", "label": "text"}
 
 
@@ -73,11 +77,38 @@ def _typed(values: Floats, column: Column) -> pa.Array:
     return numbers.cast(pa.bool_()) if column.kind == "bool" else numbers
 
 
-def migration_sql() -> str:
-    """Return the migration that gives both tables the catalogue's columns."""
+def added_columns(migrations: Path) -> dict[str, str]:
+    """Return the indicator columns that the migrations in a folder add: name -> SQL type.
+
+    Raises
+    ------
+    ConfigurationError
+        The two tables would not get the same columns.
+    """
+    found: dict[str, dict[str, str]] = {table: {} for table in TABLES}
+    for file in sorted(migrations.glob("*.sql")):
+        for table, added in re.findall(rf"^ALTER TABLE ({'|'.join(TABLES)})\n([^;]+);", file.read_text(), re.MULTILINE):
+            found[table] |= dict(re.findall(r"ADD COLUMN (\w+) ([a-z ]+)", added))
+    first, second = found.values()
+    if first != second:
+        raise ConfigurationError(
+            f"the migrations in {migrations} give {' and '.join(TABLES)} different columns:"
+            f" {sorted(first.items() ^ second.items())}; add each to both"
+        )
+    return first
+
+
+def migration_sql(migrations: Path) -> str:
+    """Return the migration that gives both tables what the catalogue has and no migration adds yet; empty if all is
+    there.
+    """
+    there = added_columns(migrations)
+    new = [column for column in COLUMNS if column.name not in there]
+    if not new:
+        return ""
     lines = ["-- Generated from the catalogue of indicators by `python -m quantmatrix_pipeline.snapshots.rows`.\n"]
-    for table in ("market_analysis_cache", "market_analysis_history"):
-        added = ",\n".join(f"    ADD COLUMN {c.name} {SQL_TYPES[c.kind]}" for c in COLUMNS)
+    for table in TABLES:
+        added = ",\n".join(f"    ADD COLUMN {c.name} {SQL_TYPES[c.kind]}" for c in new)
         lines.append(f"ALTER TABLE {table}\n{added};\n")
     return "".join(lines)
 
@@ -85,4 +116,6 @@ def migration_sql() -> str:
 if __name__ == "__main__":
     import sys
 
-    sys.stdout.write(migration_sql())
+    from quantmatrix_pipeline.warehouse.migrations import folder
+
+    sys.stdout.write(migration_sql(folder()))
