@@ -104,6 +104,10 @@ class QuotaExhausted(VendorError):
     """The day's or month's allowance is used up."""
 
 
+class BudgetTooSmall(VendorError):
+    """One question counts as more calls than the whole budget has; no call was made."""
+
+
 class AuthFailed(VendorError):
     """The key is missing, wrong or expired."""
 

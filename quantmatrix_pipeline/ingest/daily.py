@@ -11,7 +11,7 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
-from quantmatrix_pipeline.ingest.load import note_silence, store_answer
+from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
 from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.contract import BarRequest, Provider
@@ -30,7 +30,7 @@ def ingest_daily(
     depth: int,
     now: datetime,
     grace: timedelta = timedelta(minutes=30),
-    concurrency: int = 8,
+    concurrency: int = 16,
     lock_wait_seconds: float = 600,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
@@ -91,14 +91,15 @@ async def _fetch(
     answers = provider.daily_bars(requests, concurrency=concurrency)
     arriving = asyncio.ensure_future(anext(answers, None))
     try:
-        while (answer := await arriving) is not None:
-            arriving = asyncio.ensure_future(anext(answers, None))  # the next part comes while this one is written
-            asked = _since(answer.asked_from, by_symbol)
-            await asyncio.to_thread(store_answer, warehouse, calendar, instruments, asked, answer, report, now)
-            failures.update(answer.failures)
-            came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name alone is silence
-            silent.difference_update(came, answer.failures, answer.silent)
-            _note_silence(warehouse, answer.vendor, instruments, asked, answer.silent, now)
+        with DailyStore(warehouse, calendar, instruments, by_symbol, report, now) as parts:
+            while (answer := await arriving) is not None:
+                arriving = asyncio.ensure_future(anext(answers, None))  # comes while this one is written
+                await asyncio.to_thread(parts.store, answer)
+                failures.update(answer.failures)
+                came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name is silence
+                silent.difference_update(came, answer.failures, answer.silent)
+                asked = _since(answer.asked_from, {s: by_symbol[s] for s in answer.silent})
+                _note_silence(warehouse, answer.vendor, instruments, asked, list(asked), now)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -19,6 +21,7 @@ from quantmatrix_pipeline.providers.routing.budget_postgres import PostgresLedge
 from quantmatrix_pipeline.providers.routing.budget_redis import RedisLedger
 from quantmatrix_pipeline.providers.routing.limits import Limits
 from quantmatrix_pipeline.providers.routing.meter import RunMeter
+from quantmatrix_pipeline.providers.routing.overview import VendorView, digest
 from quantmatrix_pipeline.providers.routing.policy import Policies
 from quantmatrix_pipeline.providers.routing.record import Record
 from quantmatrix_pipeline.providers.routing.router import Router
@@ -42,6 +45,10 @@ from quantmatrix_pipeline.providers.vendors import (
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import vendor_requests
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+log = logging.getLogger(__name__)
+
+HEALTH_KEY = "providers:health"  # in Redis: a copy for others to read
 
 CONNECT: Mapping[str, Callable[[Access], Vendor]] = MappingProxyType(
     {
@@ -108,6 +115,13 @@ def build_router(
             rows, counters = record.rows(), record.counters()
             vendor_requests.write(warehouse, run_id, record.started_at, clock.now(), rows, counters)
 
+    def mirror(views: Sequence[VendorView]) -> None:
+        assert client is not None, "there is a copy only where there is a Redis"
+        try:
+            client.set(HEALTH_KEY, json.dumps(digest(views)))
+        except redis.RedisError as error:
+            log.warning("Redis did not take %s (%s); the warehouse holds the truth", HEALTH_KEY, type(error).__name__)
+
     return Router(
         vendors,
         policies(settings) if only is None else Policies.only(only),
@@ -124,6 +138,7 @@ def build_router(
         wait_seconds=settings.budget_wait_seconds,
         allow_override=settings.allow_source_override,
         on_close=write,
+        mirror=None if client is None else mirror,
     )
 
 

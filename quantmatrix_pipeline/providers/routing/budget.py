@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from quantmatrix_pipeline.errors import QuotaExhausted, RateLimited, UnsupportedRequest
+from quantmatrix_pipeline.errors import BudgetTooSmall, QuotaExhausted, RateLimited
 from quantmatrix_pipeline.providers.routing.budget_ledger import Lease, Ledger, Room
 from quantmatrix_pipeline.providers.routing.limits import Limits
 from quantmatrix_pipeline.providers.routing.time import Time
@@ -92,7 +92,7 @@ class Budgets:
             `retry_after` says when it will.
         QuotaExhausted
             The day's budget is used up, or the vendor said so.
-        UnsupportedRequest
+        BudgetTooSmall
             The request counts as more calls than a whole budget has: it has to be split.
         """
         account = self._account(vendor)
@@ -209,7 +209,7 @@ class Budgets:
             raise ValueError(f"a request to {vendor} counts as at least 1 call, not {weight}")
         tightest = self.limits(vendor).tightest
         if tightest is not None and weight > tightest:
-            raise UnsupportedRequest(
+            raise BudgetTooSmall(
                 vendor,
                 f"one request that counts as {_calls(weight)} never fits into {self.limits(vendor)}: ask for less at "
                 f"once, or raise the limit if the plan allows more",

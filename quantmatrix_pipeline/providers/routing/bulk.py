@@ -22,6 +22,7 @@ import numpy as np
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates
 from quantmatrix_pipeline.errors import (
     AuthFailed,
+    BudgetTooSmall,
     CircuitOpen,
     MalformedResponse,
     NobodyServes,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PART = 64  # symbols per part of an answer that came symbol by symbol
-SESSIONS_PER_PART = 8  # sessions per part of an answer that came by date: a few, whatever the market's size
+SESSIONS_PER_PART = 16  # sessions per part of an answer that came by date: a few, whatever the market's size
 AHEAD = 6  # whole-market questions under way or waiting to be written
 TRIES = 3  # how often one question is put to a vendor that says "too many" and names a bearable pause
 ACTIONS_STRETCH = 92  # days per whole-market question for splits or dividends
@@ -101,7 +102,7 @@ class DailyFetch:
         self._newest = {
             crypto: max((w.sessions[-1] for w in self._left(crypto)), default=None) for crypto in (False, True)
         }
-        self._parts: asyncio.Queue[DailyAnswer | None] = asyncio.Queue(maxsize=2)
+        self._parts: asyncio.Queue[DailyAnswer | None] = asyncio.Queue(maxsize=1)
 
     async def answers(self) -> AsyncGenerator[DailyAnswer, None]:
         """Yield parts as they arrive: grouped ones hold few sessions, ascending; others at most 64 symbols."""
@@ -135,7 +136,9 @@ class DailyFetch:
     async def _by_date(self) -> None:
         told = np.empty(0, "datetime64[D]")  # the sessions whose splits were asked for
         came = False
-        for name in self._router.rank(Capability.GROUPED_BARS).order:
+        ranking = self._router.rank(Capability.GROUPED_BARS)
+        self._router.note_ranking(Capability.GROUPED_BARS, ranking, len(self._left(crypto=False)))
+        for name in ranking.order:
             reach = self._router.reach(name, Capability.GROUPED_BARS)
             sessions = worth_grouping([w.request(reach) for w in self._left(crypto=False)])
             if not len(sessions):
@@ -266,6 +269,7 @@ class _OneByOne:
         self._parts = parts
         ranking = router.rank(capability)
         self._order = list(ranking.order)
+        router.note_ranking(capability, ranking, len(wanted))
         self._skipped: Mapping[str, str] = ranking.skipped
         self._stopped: dict[str, VendorError] = {}
         self._queues: dict[str, deque[_Wanted]] = {name: deque() for name in self._order}
@@ -418,7 +422,7 @@ class _OneByOne:
                 item.tries += 1
                 self._queues[name].appendleft(item)  # its budget makes it wait
             return
-        whole = isinstance(error, (AuthFailed, CircuitOpen, RateLimited, QuotaExhausted)) or (
+        whole = isinstance(error, (AuthFailed, BudgetTooSmall, CircuitOpen, RateLimited, QuotaExhausted)) or (
             isinstance(error, UnsupportedRequest) and error.symbol is None
         )
         if whole or self._router.refuses(name, self._capability):

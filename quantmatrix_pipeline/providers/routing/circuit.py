@@ -34,6 +34,7 @@ from enum import StrEnum
 
 from quantmatrix_pipeline.errors import (
     AuthFailed,
+    BudgetTooSmall,
     QuotaExhausted,
     RateLimited,
     StaleResponse,
@@ -48,7 +49,7 @@ LONGEST_COOL_DOWN_SECONDS = 3600.0  # the one after AuthFailed, too
 NOT_IN_PLAN_SECONDS = 24 * 3600.0
 
 _KEY_REFUSED = AuthFailed.__name__
-_OUT_OF_BUDGET = (RateLimited, QuotaExhausted)
+_OUT_OF_BUDGET = (RateLimited, QuotaExhausted, BudgetTooSmall)
 _ANSWERS = (UnsupportedRequest, SymbolNotFound, StaleResponse)
 
 

@@ -23,6 +23,7 @@ from datetime import date
 from functools import lru_cache
 
 from quantmatrix_pipeline.errors import (
+    BudgetTooSmall,
     QuotaExhausted,
     RateLimited,
     SymbolNotFound,
@@ -42,7 +43,7 @@ ERROR_ALPHA = 0.1
 SESSIONS_KEPT = 20
 PASSED_OVER_BELOW = 0.55  # a vendor with a lower score is passed over while another can serve
 
-_OUT_OF_BUDGET = (RateLimited, QuotaExhausted)
+_OUT_OF_BUDGET = (RateLimited, QuotaExhausted, BudgetTooSmall)
 _PROPER_ANSWERS = (UnsupportedRequest, SymbolNotFound)
 
 

@@ -89,6 +89,11 @@ class Ranking:
     skipped: dict[str, str]
     trials: tuple[str, ...]
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Vendor -> why it is not asked at its place of the policy: moved or skipped."""
+        return self.moved | self.skipped
+
 
 def rank(
     capability: Capability, candidates: Sequence[Candidate], now: float, *, preferred: str | None = None

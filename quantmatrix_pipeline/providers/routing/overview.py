@@ -87,6 +87,21 @@ def view(
     )
 
 
+def digest(vendors: Sequence[VendorView]) -> dict[str, dict[str, object]]:
+    """Return by vendor what a reader of the copy in Redis asks first, as JSON knows it."""
+    return {
+        v.name: {
+            "health_score": v.score.total,
+            "state": v.state.value,
+            "latency": v.health.p95_ms,
+            "error_ewma": v.health.error_ewma,
+            "calls_left_today": v.room.today,
+        }
+        for v in vendors
+        if v.missing_key is None
+    }
+
+
 def overall(vendors: Sequence[VendorView]) -> str:
     """Say in a word how the vendors that can be asked are: healthy, degraded (some are not), down (none is), none."""
     able = [v for v in vendors if v.missing_key is None]

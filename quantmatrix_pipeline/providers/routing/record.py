@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
@@ -49,6 +50,11 @@ class Record:
     def fell_back(self, vendor: str, capability: Capability, reason: str, symbols: int = 1) -> None:
         """Count symbols for which somebody else was asked instead of `vendor`."""
         self._fallbacks[vendor, capability, reason] += symbols
+
+    def ranked(self, capability: Capability, reasons: Mapping[str, str], symbols: int = 1) -> None:
+        """Count symbols for which vendors did not stand where the policy names them; `reasons` says why, by vendor."""
+        for vendor, why in reasons.items():
+            self.fell_back(vendor, capability, why, symbols)
 
     def left_undone(self, vendor: str, capability: Capability, symbols: int = 1) -> None:
         """Count symbols that nobody served in this run; `vendor` is the last that could have."""

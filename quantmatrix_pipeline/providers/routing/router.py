@@ -71,6 +71,8 @@ class Router:
         Whether a question may name the vendor that it prefers.
     on_close
         Called with the record of what was asked, to write it.
+    mirror
+        Called after that with what is then known of the vendors, for a copy that others read.
     """
 
     name = "vendors"
@@ -90,6 +92,7 @@ class Router:
         wait_seconds: float = 300.0,
         allow_override: bool = True,
         on_close: Callable[[Record], None] | None = None,
+        mirror: Callable[[Sequence[VendorView]], None] | None = None,
     ) -> None:
         self.states = states
         states.offered = {name: tuple(vendor.offers) for name, vendor in vendors.items()}
@@ -103,6 +106,7 @@ class Router:
         self._wait_seconds = wait_seconds
         self._allow_override = allow_override
         self._on_close = on_close
+        self._mirror = mirror
         self._depth = 0
         self._opened: set[str] = set()
         self._opening = asyncio.Lock()
@@ -140,6 +144,8 @@ class Router:
         await self.states.flush()
         if self._on_close is not None:
             await asyncio.to_thread(self._on_close, self._meter.record)
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror, await self.look())
 
     @property
     def record(self) -> Record:
@@ -176,6 +182,11 @@ class Router:
         return rank(
             capability, [self._candidate(name, capability) for name in names], self._time.now(), preferred=prefer
         )
+
+    def note_ranking(self, capability: Capability, ranking: Ranking, symbols: int = 1) -> None:
+        """Keep why vendors that offer a capability are not asked at their place of the policy, for so many symbols."""
+        offered = {v: why for v, why in ranking.reasons.items() if capability in self._vendors[v].offers}
+        self.record.ranked(capability, offered, symbols)
 
     def _candidate(self, name: str, capability: Capability) -> Candidate:
         room = self._rooms.get(name)
@@ -320,6 +331,7 @@ class Router:
         """
         await self.refresh()
         ranking = self.rank(capability, prefer=prefer)
+        self.note_ranking(capability, ranking)
         reasons = dict(ranking.skipped)
         # A vendor that fell behind gets one question first now and then, or it could never show that it recovered.
         for name in dict.fromkeys((*ranking.trials, *ranking.order)):

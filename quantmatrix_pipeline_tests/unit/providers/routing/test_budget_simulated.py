@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantmatrix_pipeline.errors import QuotaExhausted, RateLimited, UnsupportedRequest
+from quantmatrix_pipeline.errors import BudgetTooSmall, QuotaExhausted, RateLimited
 from quantmatrix_pipeline.providers.routing.budget import Budgets
 from quantmatrix_pipeline.providers.routing.budget_memory import MemoryLedger
 from quantmatrix_pipeline.providers.routing.limits import Limits
@@ -152,7 +152,7 @@ def test_a_weight_is_spent_whole_and_one_above_a_limit_says_so() -> None:
         budget = budgets(time, "8/min 800/day")
         assert await admitted(budget, 100, weight=3) == 2
         assert await admitted(budget, 100, weight=2) == 1
-        with pytest.raises(UnsupportedRequest, match="counts as 9 calls never fits into 8/min 800/day"):
+        with pytest.raises(BudgetTooSmall, match="counts as 9 calls never fits into 8/min 800/day"):
             await budget.admit("v", 9, wait=3600)
 
     time = FakeTime(NOON)

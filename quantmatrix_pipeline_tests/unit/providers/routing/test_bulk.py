@@ -88,7 +88,7 @@ def test_one_call_a_session_serves_the_market_in_parts_of_few_ascending_sessions
     stage.fetch([request(s, 20) for s in symbols(30)])
     assert market.symbols == [str(day) for day in SESSIONS[-20:]]
     assert other.asked == []
-    assert [len(np.unique(part.bars.session)) for part in stage.parts] == [SESSIONS_PER_PART, SESSIONS_PER_PART, 4]
+    assert [len(np.unique(part.bars.session)) for part in stage.parts] == [SESSIONS_PER_PART, 20 - SESSIONS_PER_PART]
     days = [day for part in stage.parts for day in part.bars.session.tolist()]
     assert days == sorted(days)
     assert {part.asked_from for part in stage.parts} == {SESSIONS[-20]}
