@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema, TextMetadataValue
@@ -48,4 +49,6 @@ def _counted(times: Mapping[str, int]) -> str:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, Enum):
+        value = value.value  # an enumeration of texts is a text to Python, and nothing that Dagster stores
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
