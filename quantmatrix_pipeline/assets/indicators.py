@@ -45,6 +45,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             session,
             grace=platform.grace,
             now=clock.now(),
+            stage_rules=platform.stage_rules,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
         )
         return MaterializeResult(
@@ -72,7 +73,12 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         """One row per instrument and session, never changed; a range is computed and written in one pass."""
         first, last = sessions_of(context)
         done = record_history(
-            platform.warehouse, first, last, now=clock.now(), lock_wait_seconds=platform.settings.lock_wait_seconds
+            platform.warehouse,
+            first,
+            last,
+            now=clock.now(),
+            stage_rules=platform.stage_rules,
+            lock_wait_seconds=platform.settings.lock_wait_seconds,
         )
         return MaterializeResult(
             metadata={

@@ -16,6 +16,7 @@ WILDER = "J. Welles Wilder, New Concepts in Technical Trading Systems (1978)"
 TEXTBOOK = "John J. Murphy, Technical Analysis of the Financial Markets (1999)"
 APPEL = "Gerald Appel, The Moving Average Convergence-Divergence Trading Method (1979)"
 OWN = "this project's definition"
+WEINSTEIN = "Stan Weinstein, Secrets for Profiting in Bull and Bear Markets (1988)"
 
 SMA_WINDOWS = (5, 8, 14, 20, 21, 50, 100, 150, 200)
 EMA_WINDOWS = (8, 10, 21, 200)
@@ -24,6 +25,8 @@ PERF_WINDOWS = (1, 3, 5, 20, 60, 120, 252)
 RANGE_WINDOWS = {"20d": 20, "50d": 50, "52w": 252}
 EMA200_FIRST_ROW = 659  # below 660 bars the seed still shows: with 270 bars the median error is 1.5 %, the worst 21 %
 MA_BUCKET_LABELS = ("UNKNOWN", "LAGGING", "NEUTRAL", "LEADING")
+STAGE_LABELS = ("UNKNOWN", "1", "2A", "2B", "2C", "3", "4")
+STAGE_FIRST_ROW = 34  # 35 weeks are needed, and a week has a bar at least
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,35 @@ def _since_period(name: str, period: str) -> Indicator:
     return _single(f"perf_{name}", "percent", 1, formula, OWN)
 
 
+def _weekly_stage() -> tuple[Indicator, ...]:
+    needed = "from the instrument's 35th calendar week on"
+    rules: tuple[tuple[str, Unit, str], ...] = (
+        ("stage_rules_version", "index", "version of the rules by which stage_label was told"),
+        ("stage_flat_pct", "percent", "threshold of stage_label: up to this change in a week the average is flat"),
+        ("stage_near_pct", "percent", "threshold of stage_label: up to this distance the price is near the average"),
+        ("stage_far_pct", "percent", "threshold of stage_label: 2B up to this distance above the average, then 2C"),
+    )
+    label = (
+        "with M = sma_30w: change of M over one completed week above stage_flat_pct and C > M: 2A to stage_near_pct "
+        "above M, 2B to stage_far_pct, 2C beyond; below -stage_flat_pct and C < M: 4; else 3 after 2, 1 after 4 (the "
+        f"last completed week that was either); before any 1 within stage_near_pct of M, else 3; {needed}"
+    )
+
+    def stage(name: str, formula: str) -> Indicator:
+        return _single(name, "label", STAGE_FIRST_ROW, formula, WEINSTEIN, kind="label", labels=STAGE_LABELS)
+
+    average = f"M = mean of the last 30 weekly closes, the last of them C, that of the week to date; {needed}"
+    slope = f"100 (M / W - 1), M = sma_30w, W = M at the end of the 5th completed week before; {needed}"
+    return (
+        _single("sma_30w", "price", STAGE_FIRST_ROW, average, WEINSTEIN),
+        _single("stage_slope_pct", "percent", STAGE_FIRST_ROW, slope, WEINSTEIN),
+        _single("stage_dist_pct", "percent", STAGE_FIRST_ROW, f"100 (C / sma_30w - 1); {needed}", WEINSTEIN),
+        stage("stage_label", label),
+        stage("stage_label_5d_ago", "stage_label of the row 5 bars before"),
+        *(_single(name, unit, 0, formula, OWN) for name, unit, formula in rules),
+    )
+
+
 CATALOGUE: tuple[Indicator, ...] = (
     _single(
         "rsi", "index", 14, "100 G/(G + D): Wilder averages over 14 of gains and losses; 0 where both are zero", WILDER
@@ -156,6 +188,7 @@ CATALOGUE: tuple[Indicator, ...] = (
         kind="label",
         labels=MA_BUCKET_LABELS,
     ),
+    *_weekly_stage(),
 )
 
 COLUMNS: tuple[Column, ...] = tuple(column for indicator in CATALOGUE for column in indicator.columns)

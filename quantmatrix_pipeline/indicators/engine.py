@@ -24,6 +24,7 @@ from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
 from quantmatrix_pipeline.indicators.ranges import RangePosition
 from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
+from quantmatrix_pipeline.indicators.stage import WeeklyStage
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
@@ -45,6 +46,7 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     CalendarPerformance,
     RangePosition,
     AverageOrder,
+    WeeklyStage,
 )
 
 _NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.indicators.stage_rules import DEFAULT_RULES, StageRules
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -43,6 +44,8 @@ class Panel:
     unit
         Shape (bars, n): product of the ratios of all splits with an ex-date on or before the session; 1.0 where none is
         known.
+    stage_rules
+        The thresholds of the weekly stage.
     """
 
     instrument_ids: npt.NDArray[np.int32]
@@ -54,6 +57,7 @@ class Panel:
     close: Floats
     volume: Floats
     unit: Floats
+    stage_rules: StageRules = DEFAULT_RULES
 
     @property
     def bars(self) -> int:
@@ -128,12 +132,11 @@ class Panel:
         return self._map(slice(None), columns, self.length[columns])
 
     def _map(self, rows: slice, columns: slice | npt.NDArray[np.integer], length: npt.NDArray[np.int64]) -> Panel:
-        return Panel(
-            self.instrument_ids[columns],
-            length,
-            np.ascontiguousarray(self.session[rows, columns]),
-            *(np.ascontiguousarray(getattr(self, name)[rows, columns]) for name in (*PRICES, "volume", "unit")),
-        )
+        fields: dict[str, Any] = {
+            name: np.ascontiguousarray(getattr(self, name)[rows, columns])
+            for name in ("session", *PRICES, "volume", "unit")
+        }
+        return replace(self, instrument_ids=self.instrument_ids[columns], length=length, **fields)
 
 
 def _lives(

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
+from quantmatrix_pipeline.indicators.stage_rules import StageRules
 
 TILE_ROWS = 32
 
@@ -113,10 +114,18 @@ class Tile:
         """Return the closes `lag` bars before the rows `since(lag)` of the tile."""
         return self._panel.close[max(self.row0 - lag, 0) : max(self.row1 - lag, 0), self._columns]
 
+    def last_closes_before(self, count: int) -> Floats:
+        """Return the closes of the `count` rows before the tile, of one that is not the first."""
+        return self._panel.close[self.row0 - count : self.row0, self._columns]
+
     @property
     def session(self) -> Dates:
         """Shape (rows, width): the sessions of the tile."""
         return self._panel.session[self.row0 : self.row1, self._columns]
+
+    @property
+    def stage_rules(self) -> StageRules:
+        return self._panel.stage_rules
 
     def write_level(self, name: str, prices: Floats) -> None:
         """Write a column of prices in the unit of the bar's own session; `prices` is contiguous."""

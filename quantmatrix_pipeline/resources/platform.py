@@ -14,6 +14,7 @@ from pydantic import PrivateAttr
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.indicators.stage_rules import StageRules
 from quantmatrix_pipeline.providers.contract import MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.router import Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
@@ -90,6 +91,12 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def benchmark(self) -> str:
         """The canonical symbol that is always tracked: QM_BENCHMARK, else SPY, or what the sample has in its place."""
         return self.settings.benchmark or ("IBM" if self.source.name == "sample" else "SPY")
+
+    @property
+    def stage_rules(self) -> StageRules:
+        """The thresholds of the weekly stage."""
+        s = self.settings
+        return StageRules(s.stage_flat_percent, s.stage_near_percent, s.stage_far_percent)
 
     def newest_session(self, at: datetime | None = None) -> date:
         """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can

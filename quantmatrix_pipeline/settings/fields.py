@@ -134,6 +134,15 @@ class Settings(VendorFields):
     profile_max_age_days: int = Field(7, ge=1, description="a company's profile is asked for anew after so many days")
     profile_calls: int = Field(200, ge=0, description="at most so many calls for profiles per refresh")
     coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
+    stage_flat_percent: float = Field(
+        0.05, gt=0, le=10, description="weekly stage: up to this change in a week the 30-week average is flat"
+    )
+    stage_near_percent: float = Field(
+        5, gt=0, lt=100, description="weekly stage: 2A, or 1 before any trend, up to this distance from the average"
+    )
+    stage_far_percent: float = Field(
+        15, gt=0, lt=1000, description="weekly stage: 2B up to this distance above the average, 2C beyond"
+    )
     lock_wait_seconds: float = Field(600, ge=0, description="how long a step waits for another run of the same step")
     stale_cooldown_minutes: int = Field(60, ge=1, description="pause before the stale sensor launches again")
     nightly_cron: str = Field(
@@ -186,6 +195,14 @@ class Settings(VendorFields):
             raise ValueError(
                 f"a deadline of {value:g} s is shorter than one call may take (QM_CALL_TIMEOUT_SECONDS, {one:g} s)"
             )
+        return value
+
+    @field_validator("stage_far_percent")
+    @classmethod
+    def _not_nearer(cls, value: float, info: ValidationInfo) -> float:
+        near = info.data.get("stage_near_percent", 0)
+        if value < near:
+            raise ValueError(f"2B reaches to {value:g} % and begins at {near:g} % (QM_STAGE_NEAR_PERCENT)")
         return value
 
     @property

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline.indicators.stage_rules import DEFAULT_RULES, StageRules
 from quantmatrix_pipeline.snapshots import rows as analysis
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import history as tables
@@ -53,6 +54,7 @@ def update_snapshots(
     *,
     grace: timedelta,
     now: datetime,
+    stage_rules: StageRules = DEFAULT_RULES,
     lock_wait_seconds: float = 600,
 ) -> SnapshotReport:
     """Compute every instrument's newest row as of `session` and keep it as its snapshot.
@@ -63,7 +65,7 @@ def update_snapshots(
     started = time.perf_counter()
     with warehouse.exclusive("history", lock_wait_seconds):
         session = max(session, tables.newest_snapshot(warehouse) or session)
-        newest = analysis.newest_rows(read_panel(warehouse, session))
+        newest = analysis.newest_rows(replace(read_panel(warehouse, session), stage_rules=stage_rules))
         expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
         newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
         with warehouse.arrow() as transaction:
@@ -72,7 +74,13 @@ def update_snapshots(
 
 
 def record_history(
-    warehouse: Warehouse, first: date, last: date, *, now: datetime, lock_wait_seconds: float = 600
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    *,
+    now: datetime,
+    stage_rules: StageRules = DEFAULT_RULES,
+    lock_wait_seconds: float = 600,
 ) -> HistoryReport:
     """Record the rows of all sessions of [first, last], both inclusive: one panel, one pass, one transaction.
 
@@ -86,14 +94,15 @@ def record_history(
             transaction.lock("history")
             # Before the bars are read: what an ingestion commits after this leaves a note of its own.
             due = tables.take_due(transaction)
-            panel = read_panel(warehouse, last)
+            panel = replace(read_panel(warehouse, last), stage_rules=stage_rules)
             before = tables.recorded_sessions(transaction, min(due.values())) if due else []
             if tables.holds_rows(transaction, first, last):
                 counts = _record_again(transaction, panel, first, last, now)
             else:
                 with contextlib.closing(_ahead(_rows(panel, first, last))) as computed:
                     counts = tables.record_first(transaction, computed, now)
-            counts += _record_due(warehouse, transaction, due, [s for s in before if not first <= s <= last], now)
+            others = [s for s in before if not first <= s <= last]
+            counts += _record_due(warehouse, transaction, due, others, stage_rules, now)
     return HistoryReport(first, last, counts, time.perf_counter() - started)
 
 
@@ -120,6 +129,7 @@ def _record_due(
     transaction: ArrowTransaction,
     due: dict[int, date],
     sessions: list[date],
+    stage_rules: StageRules,
     now: datetime,
 ) -> tables.HistoryCounts:
     """Record again, of what is due, the sessions recorded before; a first load, before which there are none, costs
@@ -129,7 +139,7 @@ def _record_due(
     late = {i: since for i, since in due.items() if sessions and since <= sessions[-1]}
     if not late:
         return counts
-    panel = read_panel(warehouse, sessions[-1], sorted(late))
+    panel = replace(read_panel(warehouse, sessions[-1], sorted(late)), stage_rules=stage_rules)
     first = min(late.values())
     stored = tables.RecordedRows(
         transaction, panel.instrument_ids, first, sessions[-1], ("close", *analysis.COLUMN_NAMES)

@@ -286,6 +286,17 @@ def test_a_deadline_shorter_than_one_call_is_refused(monkeypatch: pytest.MonkeyP
     assert load().call_deadline_seconds == 10
 
 
+def test_the_stages_thresholds_have_the_documented_defaults_and_2b_does_not_end_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load()
+    assert (settings.stage_flat_percent, settings.stage_near_percent, settings.stage_far_percent) == (0.05, 5, 15)
+    monkeypatch.setenv("QM_STAGE_NEAR_PERCENT", "20")
+    assert "QM_STAGE_FAR_PERCENT" in refusal()
+    monkeypatch.setenv("QM_STAGE_FAR_PERCENT", "20")
+    assert load().stage_far_percent == 20
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 

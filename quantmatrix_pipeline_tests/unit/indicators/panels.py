@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.shared_data import shared_data
 
 Floats = npt.NDArray[np.float64]
+FIELDS = ("open", "high", "low", "close", "volume")
 
 
 @cache
@@ -24,9 +26,22 @@ def real_panel(symbols: int, missing: float = 0.0) -> Panel:
     )
     name = table["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
     keep = (name < symbols) & (np.random.default_rng(7).random(len(name)) >= missing)
-    fields = ("open", "high", "low", "close", "volume")
-    columns = {field: table[field].to_numpy()[keep].astype(float) for field in fields}
+    columns = {field: table[field].to_numpy()[keep].astype(float) for field in FIELDS}
     return Panel.from_rows(name[keep], table["date"].to_numpy()[keep].astype("datetime64[D]"), **columns)
+
+
+@cache
+def named_panel(*symbols: str) -> Panel:
+    """The shared daily bars of these symbols from 2015 on, instruments in the order of the names; SPY is one."""
+    tables = [
+        pq.read_table(shared_data("daily", file), columns=["symbol", "date", *FIELDS]).to_pandas()
+        for file in ("us_daily_2015_2021.parquet", "benchmarks_1990_2021.parquet")
+    ]
+    rows = pd.concat(tables).assign(date=lambda r: r["date"].to_numpy().astype("datetime64[D]"))
+    rows = rows[rows["symbol"].isin(symbols) & (rows["date"] >= "2015-01-01")].sort_values(["symbol", "date"])
+    ids = np.searchsorted(sorted(symbols), rows["symbol"]).astype(np.int32)
+    columns = {field: rows[field].to_numpy(float) for field in FIELDS}
+    return Panel.from_rows(ids, rows["date"].to_numpy().astype("datetime64[D]"), **columns)
 
 
 def series(panel: Panel, instrument: int) -> tuple[Floats, Floats, Floats]:
