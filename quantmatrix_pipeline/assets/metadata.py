@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -26,8 +26,8 @@ def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:
     return TableSchema([TableColumn(name, kind, description) for name, kind, description in columns])
 
 
-def vendor_rows(router: Router | None) -> list[dict[str, Any]]:
-    """Return what the vendors were asked in the last fetch, a row per vendor and capability; none without vendors."""
+def vendor_rows(router: Router | None, capabilities: Container[str]) -> list[dict[str, Any]]:
+    """Return what this run asked the vendors for of these capabilities, a row per vendor; none without vendors."""
     return [
         {
             "vendor": row.vendor,
@@ -40,7 +40,8 @@ def vendor_rows(router: Router | None) -> list[dict[str, Any]]:
             "passed_over": _counted(row.fallbacks),
             "undone": row.undone,
         }
-        for row in (router.record.rows() if router is not None else ())
+        for row in (router.asked if router is not None else ())
+        if row.capability in capabilities
     ]
 
 

@@ -8,9 +8,17 @@ from quantmatrix_pipeline.assets.freshness import NIGHTLY
 from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.ingest.daily import ingest_daily
+from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.platform import Platform
 
 GROUP = "prices"
+ASKED = (
+    Capability.DAILY_BARS,
+    Capability.GROUPED_BARS,
+    Capability.CRYPTO_DAILY,
+    Capability.SPLITS,
+    Capability.DIVIDENDS,
+)
 
 COLUMNS = column_schema(
     [
@@ -74,7 +82,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "failed_symbols": len(done.failures),
                 "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
                 "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
-                "vendor_requests": table(vendor_rows(platform.router)),
+                "vendor_requests": table(vendor_rows(platform.router, ASKED)),
                 "seconds": round(done.seconds, 3),
             }
         )

@@ -100,6 +100,9 @@ async def _fetch(
                 silent.difference_update(came, answer.failures, answer.silent)
                 asked = _since(answer.asked_from, {s: by_symbol[s] for s in answer.silent})
                 _note_silence(warehouse, answer.vendor, instruments, asked, list(asked), now)
+            if report.jumps:
+                for answer in await provider.splits_of(report.jumps):
+                    await asyncio.to_thread(parts.store, answer)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)

@@ -34,6 +34,7 @@ from quantmatrix_pipeline.warehouse.history import mark_due
 from quantmatrix_pipeline.warehouse.kept_writer import KeptWriter
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
+SMALLEST_SPLIT = np.log(1.2)  # a 5-for-4 split moves the price by more; smaller ones are lost among other moves
 _BEGINNING = np.datetime64("0001-01-01", "D")
 _END = np.datetime64("9999-12-31", "D")
 
@@ -171,6 +172,10 @@ class DailyStore:
         self._begun[vendor] = since, first_bar
         self._tails.keep(_stored_now(rows, sound), rows.concerned, np.unique(rows.later["instrument_id"]))
         _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()))
+        for jumped, days in _jumps(rows, verdict).items():
+            symbol = self._symbols[jumped]
+            first, last = self._report.jumps.get(symbol, days)
+            self._report.jumps[symbol] = min(first, days[0]), max(last, days[1])
 
     def _source_id(self, answer: DailyAnswer) -> int:
         source = (answer.vendor, answer.basis.value, answer.basis_date)
@@ -385,6 +390,19 @@ def _changed_since(rows: _Rows, written: Bools, learned: Mapping[int, date]) -> 
     for instrument_id, ex_date in learned.items():
         since[instrument_id] = min(ex_date, since.get(instrument_id, ex_date))
     return since
+
+
+def _jumps(rows: _Rows, verdict: rules.Verdict) -> dict[int, tuple[date, date]]:
+    """Return instrument_id -> first and last session of fetched bars that opened as far off as a split makes them."""
+    at = np.flatnonzero(rows.fetched & ~verdict.rejected & verdict.gap_detected)
+    at = at[(at > 0) & (rows.instrument_id[at] == rows.instrument_id[at - 1])]
+    moved = np.abs(np.log(rows.values["open"][at] / rows.values["close"][at - 1]))
+    found: dict[int, tuple[date, date]] = {}
+    for row in at[moved >= SMALLEST_SPLIT]:
+        day = rows.session[row].item()
+        known = int(rows.instrument_id[row])
+        found[known] = found.get(known, (day, day))[0], day
+    return found
 
 
 def _count(

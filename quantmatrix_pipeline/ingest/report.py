@@ -12,7 +12,8 @@ class IngestReport:
     """Counts of one ingestion.
 
     The counts add up: ``fetched == inserted + revised + unchanged + rejected``. `rescored` counts stored bars whose
-    flags changed because a bar before them was filled in; they are not among the fetched.
+    flags changed because a bar before them was filled in; they are not among the fetched. `jumps` are the symbols whose
+    price jumped as far as a split would make it without a split that is known, with the first and last such session.
     """
 
     vendor: str
@@ -30,6 +31,7 @@ class IngestReport:
     splits: int = 0
     dividends: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    jumps: dict[str, tuple[date, date]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -228,6 +228,13 @@ class Provider(Protocol):
         """
         ...
 
+    async def splits_of(self, stretches: Mapping[str, tuple[date, date]]) -> Sequence[DailyAnswer]:
+        """Return parts without bars: splits with ex-dates in [first, last] of each symbol, which came without them.
+
+        A source that hands over all it knows together with the bars has nothing to add.
+        """
+        ...
+
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         """Return the members of `index` (SP500, NASDAQ100, DOW30, R2000) as of `session`, or as of today if later."""
         ...

@@ -12,11 +12,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from quantmatrix_pipeline.bars.batch import BarBatch, Basis
 from quantmatrix_pipeline.errors import CircuitOpen, ConfigurationError, MalformedResponse, NobodyServes, VendorError
-from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing
+from quantmatrix_pipeline.providers.answers import ActionsAnswer, ConstituentsAnswer, DailyAnswer, Listing
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Offer, Vendor
 from quantmatrix_pipeline.providers.routing.budget import Budgets
 from quantmatrix_pipeline.providers.routing.budget_ledger import MICROSECONDS, Ledger, Room, next_midnight
@@ -30,11 +32,13 @@ from quantmatrix_pipeline.providers.routing.policy import Policies
 from quantmatrix_pipeline.providers.routing.record import Record
 from quantmatrix_pipeline.providers.routing.state import States
 from quantmatrix_pipeline.providers.routing.time import Time
+from quantmatrix_pipeline.warehouse.vendor_requests import RequestRow
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+HALT = timedelta(days=10)  # a split may have been during a halt; the jump shows with the next bar
 ROOMS_KEPT_SECONDS = 5.0  # how old what we know of the budgets may be when vendors are ranked
 
 
@@ -95,6 +99,7 @@ class Router:
         mirror: Callable[[Sequence[VendorView]], None] | None = None,
     ) -> None:
         self.states = states
+        self.asked: list[RequestRow] = []  # what was asked of whom since this router was made, a row per opening
         states.offered = {name: tuple(vendor.offers) for name, vendor in vendors.items()}
         self._vendors = vendors
         self.policies = policies
@@ -142,6 +147,7 @@ class Router:
         await self._meter.budgets.close()
         self._meter.budgets = None
         await self.states.flush()
+        self.asked += self._meter.record.rows()
         if self._on_close is not None:
             await asyncio.to_thread(self._on_close, self._meter.record)
         if self._mirror is not None:
@@ -369,6 +375,24 @@ class Router:
                 async for part in parts:
                     yield part
 
+    async def splits_of(self, stretches: Mapping[str, tuple[date, date]]) -> Sequence[DailyAnswer]:
+        """Return the splits of symbols whose prices jumped, a question each: some vendors give bars without them."""
+        answers = []
+        async with self:
+            for symbol, (first, last) in sorted(stretches.items()):
+                try:
+                    found = await self.first_answer(
+                        Capability.SPLITS, partial(_splits, symbol, first - HALT, last), f"the splits of {symbol}"
+                    )
+                except NobodyServes as error:
+                    log.warning("%s; its jump of %s stays unexplained", error, last)
+                    continue
+                if found.value.splits:
+                    answers.append(
+                        DailyAnswer(found.vendor, Basis.RAW, None, BarBatch.empty(), splits=found.value.splits)
+                    )
+        return answers
+
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         """Return the members of an index from the first vendor that names them."""
         async with self:
@@ -405,3 +429,7 @@ class RoutedMembers:
             return await self._router.ask(
                 self.name, Capability.CONSTITUENTS, lambda vendor: vendor.constituents(index, session)
             )
+
+
+async def _splits(symbol: str, first: date, last: date, vendor: Vendor) -> ActionsAnswer:
+    return await vendor.splits(symbol, first, last)

@@ -6,7 +6,7 @@ Prices are as traded. The package names no splits, but its adjusted close contai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from importlib import import_module
@@ -118,6 +118,10 @@ class SampleProvider:
                 if r.symbol not in self._held
             },
         )
+
+    async def splits_of(self, stretches: Mapping[str, tuple[date, date]]) -> Sequence[DailyAnswer]:
+        """Return nothing: all that is known came with the bars."""
+        return ()
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         """Refuse: five stocks are no index."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -104,6 +104,10 @@ class FilesProvider:
             for answer in _part(content, requests[start : start + PART]):
                 yield replace(answer, unreadable=(*report, *answer.unreadable))
                 report = ()
+
+    async def splits_of(self, stretches: Mapping[str, tuple[date, date]]) -> Sequence[DailyAnswer]:
+        """Return nothing: all that is known came with the bars."""
+        return ()
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         """Return the members of `index` on `session`.
