@@ -32,8 +32,8 @@ from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_midnight
 from quantmatrix_pipeline.providers.transport.reading import decode, finite, one_symbol
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.candles import DAY, MillisecondsStamp, SecondsStamp
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import DAY, MillisecondsStamp, SecondsStamp
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
 VENDOR = "coingecko"
 COINS_PER_CALL = 50

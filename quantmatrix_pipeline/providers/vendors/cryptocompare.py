@@ -31,7 +31,7 @@ from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_midnight
 from quantmatrix_pipeline.providers.transport.reading import decode, finite
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.candles import (
+from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import (
     CAPABILITIES,
     DAY,
     STEPS,

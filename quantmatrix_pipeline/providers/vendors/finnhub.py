@@ -50,8 +50,14 @@ from quantmatrix_pipeline.providers.transport.http import Http, retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK, keep_until_close, keep_until_midnight
 from quantmatrix_pipeline.providers.transport.reading import decode, finite, one_symbol, same_symbol
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.actions import as_traded, dividend_of, named, split_of, today
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import (
+    as_traded,
+    dividend_of,
+    named,
+    split_of,
+    today,
+)
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import closed_bars, closed_sessions
 
 VENDOR = "finnhub"
 EARNINGS_AHEAD = timedelta(days=120)  # a quarter, and some days for who is late

@@ -60,8 +60,8 @@ from quantmatrix_pipeline.providers.transport.reading import (
     sessions,
 )
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions, has_closed
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import closed_bars, closed_sessions, has_closed
 
 VENDOR = "fmp"
 FREE_ROWS = 5  # splits or dividends that the free plan gives

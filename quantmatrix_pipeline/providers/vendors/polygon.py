@@ -48,8 +48,8 @@ from quantmatrix_pipeline.providers.transport.http import Http, retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK, keep_until_close
 from quantmatrix_pipeline.providers.transport.reading import decode, finite, one_symbol, same_symbol
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions, has_closed
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import closed_bars, closed_sessions, has_closed
 
 VENDOR = "polygon"
 MOST_PAGES = 200  # 50,000 minutes or 1,000 actions each: over any history they have

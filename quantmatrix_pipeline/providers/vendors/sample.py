@@ -17,7 +17,7 @@ from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Dates, Floats
 from quantmatrix_pipeline.errors import ConfigurationError, SymbolNotFound, UnsupportedRequest
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Listing, Split
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
 VENDOR = "sample"
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")

@@ -45,9 +45,9 @@ from quantmatrix_pipeline.providers.transport.reading import (
     sessions,
 )
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.actions import dividend_of, named, split_of
-from quantmatrix_pipeline.providers.vendors.closed import closed_bars, closed_sessions
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import dividend_of, named, split_of
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import closed_bars, closed_sessions
 
 VENDOR = "twelve_data"
 MOST_SYMBOLS = 8  # of one call: the free plan's credits of a minute

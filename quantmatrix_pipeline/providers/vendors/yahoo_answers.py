@@ -44,8 +44,8 @@ from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
 from quantmatrix_pipeline.providers.transport.reading import decode, same_symbol
-from quantmatrix_pipeline.providers.vendors.closed import SECONDS, closed_bars
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import SECONDS, closed_bars
 from quantmatrix_pipeline.providers.vendors.yahoo_session import BEFORE_LISTING, VENDOR
 
 LONGEST_REFUSAL = 4096  # bytes; a chart need not be read twice to see that it is no refusal

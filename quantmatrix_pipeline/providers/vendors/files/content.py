@@ -17,7 +17,7 @@ from quantmatrix_pipeline.providers.answers import Dividend, Listing, Split, Unr
 from quantmatrix_pipeline.providers.vendors.files.declaration import BarsEntry, Declaration
 from quantmatrix_pipeline.providers.vendors.files.records import read_dividends, read_instruments, read_splits
 from quantmatrix_pipeline.providers.vendors.files.tables import Table
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
 _Action = TypeVar("_Action", Split, Dividend)
 

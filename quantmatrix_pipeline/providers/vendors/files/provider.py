@@ -25,7 +25,7 @@ from quantmatrix_pipeline.providers.vendors.files.content import Content, gather
 from quantmatrix_pipeline.providers.vendors.files.declaration import read_declaration
 from quantmatrix_pipeline.providers.vendors.files.records import is_holdings, read_holdings, read_spells, read_text
 from quantmatrix_pipeline.providers.vendors.files.tables import VENDOR, Table, read_table
-from quantmatrix_pipeline.providers.vendors.held import weekday
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import weekday
 
 PART = 512  # symbols per part of an answer: bounds what is validated and written at once
 _SATURDAY = 5

@@ -15,7 +15,7 @@ from quantmatrix_pipeline.providers.answers import DailyAnswer, Dividend, Split
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
 _LEAST, _MOST = 1e-6, 1e6  # shares on either side of a split
 

@@ -14,7 +14,7 @@ from quantmatrix_pipeline.providers.answers import Split
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability
 from quantmatrix_pipeline.providers.transport.calls import Call
 from quantmatrix_pipeline.providers.transport.reading import one_symbol
-from quantmatrix_pipeline.providers.vendors.actions import as_traded, split_of
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import as_traded, split_of
 
 AT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)  # still the 19th in New York
 DAYS = np.array(["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"], "datetime64[D]")

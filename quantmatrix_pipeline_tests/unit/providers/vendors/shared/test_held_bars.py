@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quantmatrix_pipeline.bars.batch import BarBatch
 from quantmatrix_pipeline.providers.contract import BarRequest
-from quantmatrix_pipeline.providers.vendors.held import HeldBars, weekday
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars, weekday
 
 SYMBOLS = ("A", "B", "C")
 DAY = st.integers(-10, 30)  # around 1970-01-01, so that the days before it are tried too

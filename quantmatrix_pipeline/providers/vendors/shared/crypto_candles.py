@@ -17,7 +17,7 @@ from quantmatrix_pipeline.providers.answers import DailyAnswer, IntradayBars
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest
 from quantmatrix_pipeline.providers.transport.calls import Call
 from quantmatrix_pipeline.providers.transport.reading import one_symbol
-from quantmatrix_pipeline.providers.vendors.held import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
 Seconds = npt.NDArray[np.int64]  # since the epoch
 
