@@ -25,6 +25,7 @@ from quantmatrix_pipeline_tests.vendor_server import (
     garbage,
     limited,
     premium,
+    slow,
     vendors,
 )
 
@@ -149,12 +150,12 @@ def test_when_nobody_can_serve_one_line_names_each_vendor_and_its_reason(user: U
     assert user.ask("members", "R2000").code == 5
 
 
-@pytest.mark.parametrize("trouble", [broken, garbage, limited(300), premium])
+@pytest.mark.parametrize("trouble", [broken, garbage, limited(300), premium, slow(2)])
 def test_a_vendor_in_trouble_is_a_reason_and_no_log_of_a_library_reaches_the_terminal(
     user: User, trouble: object
 ) -> None:
     user.market.trouble["finnhub"] = trouble  # type: ignore[assignment]
-    done = user.ask("quote", "AAPL")
+    done = user.ask("quote", "AAPL", QM_CALL_TIMEOUT_SECONDS="1", QM_CALL_DEADLINE_SECONDS="1")
     assert (done.code, done.stderr) == (0, "")
     assert "\ntwelve_data:\n" in done.stdout
     assert sum(line.startswith("not finnhub: ") for line in done.stdout.splitlines()) == 1
