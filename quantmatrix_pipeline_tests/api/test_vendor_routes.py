@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -236,3 +238,18 @@ def test_no_route_asks_a_vendor_or_tells_a_key(client: TestClient, market: Vendo
     said = "".join(client.get(route).text for route in ROUTES)
     assert market.count() == {}
     assert not [key for key in market.settings("finnhub", "twelve_data", "polygon").values() if key in said]
+
+
+def test_a_redis_that_hangs_holds_up_one_answer_and_not_each(
+    settings: Settings, reader_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections, and says nothing
+        url = SecretStr(f"redis://127.0.0.1:{hanging.getsockname()[1]}/0")
+        warehouse = Warehouse(reader_url)
+        with TestClient(create_app(settings.model_copy(update={"redis_url": url}), warehouse)) as client:
+            started = time.monotonic()
+            assert {client.get(route).status_code for route in ROUTES} == {200}
+            took = time.monotonic() - started
+        warehouse.close()
+    assert took < 2 * len(ROUTES), "one time-out of 2 s for all of them"
+    assert sum("Redis does not count calls" in record.getMessage() for record in caplog.records) == 1

@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 import redis
@@ -88,7 +89,7 @@ def build_router(
         The vendors that may be asked, whatever the policies say; None: all of them.
     """
     time = RealTime()
-    client = _redis(settings)
+    client = _redis(settings.redis_url)
     kept = KeptAnswers(client) if settings.answer_cache else None
     own = {name: settings.vendor(name) for name in CONNECT}
     store: StateStore = MemoryStore() if warehouse is None else WarehouseStore(warehouse)
@@ -163,14 +164,22 @@ def key_mark(key: SecretStr | None) -> str | None:
     return hmac.new(b"quantmatrix", key.get_secret_value().encode(), hashlib.sha256).hexdigest()[:12]
 
 
-def _redis(settings: Settings) -> redis.Redis | None:
-    if settings.redis_url is None:
+@lru_cache(maxsize=1)
+def _redis(url: SecretStr | None) -> redis.Redis | None:
+    if url is None:
         return None
-    return redis.Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2)
+    return redis.Redis.from_url(url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2)
+
+
+@lru_cache(maxsize=1)
+def _shared_ledger(warehouse: Warehouse, client: redis.Redis) -> RedisLedger:
+    """Return the ledger of this process: the read API makes a router per request, and each would wait for a Redis that
+    hangs before it knew.
+    """
+    return RedisLedger(client, PostgresLedger(warehouse))
 
 
 def _ledger(warehouse: Warehouse | None, client: redis.Redis | None, time: RealTime) -> Ledger:
     if warehouse is None:
         return MemoryLedger(time)
-    own = PostgresLedger(warehouse)
-    return own if client is None else RedisLedger(client, own)
+    return PostgresLedger(warehouse) if client is None else _shared_ledger(warehouse, client)
