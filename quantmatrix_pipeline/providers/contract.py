@@ -132,6 +132,9 @@ class Vendor:
     async def close(self) -> None:
         """Close connections."""
 
+    async def forget(self, capability: Capability, symbol: str) -> None:
+        """Don't serve again, out of what is kept, an answer on this symbol that turned out to end too early."""
+
     async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
         """Return daily bars of at most `symbols_per_call` symbols, equities or crypto."""
         raise self._refuse(Capability.DAILY_BARS)

@@ -402,6 +402,7 @@ class _OneByOne:
             if missed:
                 had = asked[np.isin(asked, came)]
                 ends = f"nothing after {had[-1]}" if len(had) else "nothing"
+                await self._router.forget(name, self._capability, item.symbol)
                 stale = StaleResponse(name, f"asked for {asked[-1]}, had {ends}", symbol=item.symbol)
                 late = asked[asked > had[-1]] if len(had) else asked
                 self._fall_back(name, item.wanting(np.union1d(left, late)), stale)

@@ -304,6 +304,10 @@ class Router:
                     self._opened.add(name)
         return vendor
 
+    async def forget(self, name: str, capability: Capability, symbol: str) -> None:
+        """Let a vendor be asked anew for a symbol whose answer ended too early, even if it is kept."""
+        await self._vendors[name].forget(capability, symbol)
+
     async def first_answer(
         self,
         capability: Capability,

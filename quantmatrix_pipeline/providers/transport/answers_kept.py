@@ -47,6 +47,7 @@ class KeptAnswers:
         self._redis = client
         self._here: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
         self._bytes = 0
+        self._shared: set[str] = set()  # names that this process put into Redis
         self._left_alone_until = float("-inf")
 
     async def find(self, vendor: str, call: Call) -> Answer | None:
@@ -89,6 +90,23 @@ class KeptAnswers:
         stored = _Stored(answer.status, dict(answer.headers), answer.content, answer.learned_at.timestamp())
         try:
             await asyncio.to_thread(self._share, self._redis, name, stored, call.keep_seconds)
+            self._shared.add(name)
+        except redis.RedisError as error:
+            self._leave_alone(error)
+
+    async def forget(self, vendor: str, capability: str, symbol: str) -> None:
+        """Drop what this process kept of a symbol, alone or among others: it turned out to end too early, and the
+        vendor may have more in a minute.
+        """
+        ours = tuple(f"{vendor}:{capability}:{name}:" for name in (symbol, "-"))
+        for name in [name for name in self._here if name.startswith(ours)]:
+            self._drop(name)
+        shared = [name for name in self._shared if name.startswith(ours)]
+        if self._redis is None or not shared:
+            return
+        self._shared.difference_update(shared)
+        try:
+            await asyncio.to_thread(self._redis.delete, *(_PREFIX + name for name in shared))
         except redis.RedisError as error:
             self._leave_alone(error)
 

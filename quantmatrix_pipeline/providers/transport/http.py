@@ -173,6 +173,11 @@ class Http:
                 return await self._attempt(call, read, ends)
         raise AssertionError("the attempts end in an answer or in an error")
 
+    async def forget(self, capability: str, symbol: str) -> None:
+        """Don't serve again what was kept of a symbol."""
+        if self._kept is not None:
+            await self._kept.forget(self.vendor, capability, symbol)
+
     async def _attempt(self, call: Call, read: Callable[[Answer], T], ends: float) -> T:
         started = time.perf_counter()
         took: float | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Annotated, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,6 +21,26 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 
 T = TypeVar("T")
 UTC_ZONE = ZoneInfo("UTC")
+
+# A stamp beyond is no time in its unit.
+UnixSeconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 33)]  # up to the year 2242
+UnixMilliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]  # up to the year 2248
+
+
+class Priced(Protocol):
+    """A row of an answer that has prices."""
+
+    @property
+    def open(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def close(self) -> float | None: ...
 
 
 def decode(vendor: str, call: Call, answer: Answer, shape: type[T]) -> T:
@@ -39,6 +59,14 @@ def decode(vendor: str, call: Call, answer: Answer, shape: type[T]) -> T:
         kind = answer.headers.get("content-type", "no content type").split(";")[0]
         what = f"{call.endpoint}: no JSON ({kind}, {len(answer.content)} bytes, {error}): {answer.text(80)!r}"
     raise MalformedResponse(vendor, what, symbol=call.symbol)
+
+
+def decode_any(answer: Answer, shape: type[T]) -> T | None:
+    """Return a JSON body as `shape`, None where it is something else: a refusal is looked for in every answer."""
+    try:
+        return msgspec.json.decode(answer.content, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def same_symbol(vendor: str, call: Call, asked: str, answered: str | None) -> None:
@@ -73,6 +101,32 @@ def finite(vendor: str, call: Call, name: str, values: Sequence[float | None]) -
     return column
 
 
+def prices(vendor: str, call: Call, rows: Sequence[Priced]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the columns open, high, low and close of rows, all finite.
+
+    Raises
+    ------
+    MalformedResponse
+        As `finite`.
+    """
+    return (
+        finite(vendor, call, "open", [row.open for row in rows]),
+        finite(vendor, call, "high", [row.high for row in rows]),
+        finite(vendor, call, "low", [row.low for row in rows]),
+        finite(vendor, call, "close", [row.close for row in rows]),
+    )
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return a number, None where it is not finite."""
+    return value if value is not None and np.isfinite(value) else None
+
+
+def positive(value: float | None) -> float | None:
+    """Return a number above 0, else None: vendors write 0 where they know nothing."""
+    return value if value is not None and np.isfinite(value) and value > 0 else None
+
+
 def sessions(vendor: str, call: Call, texts: Sequence[str]) -> Dates:
     """Return dates written as `YYYY-MM-DD` (what follows is ignored), shape (n,), datetime64[D].
 
@@ -104,13 +158,12 @@ def instants(vendor: str, call: Call, texts: Sequence[str], zone: ZoneInfo) -> I
     for row, text in enumerate(texts):
         try:
             at = datetime.fromisoformat(text)
-        except ValueError:
+            at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC_ZONE)
+        except (ValueError, OverflowError):  # in UTC it may lie outside of the years 1 to 9999
             raise MalformedResponse(
                 vendor, f"{call.endpoint}: row {row + 1}: {text!r} is no time", symbol=call.symbol
             ) from None
-        found[row] = np.datetime64(
-            (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC_ZONE).replace(tzinfo=None), "s"
-        )
+        found[row] = np.datetime64(at.replace(tzinfo=None), "s")
     return found
 
 

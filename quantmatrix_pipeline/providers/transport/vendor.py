@@ -81,3 +81,6 @@ class HttpVendor(Vendor):
 
     async def close(self) -> None:
         await self.http.close()
+
+    async def forget(self, capability: Capability, symbol: str) -> None:
+        await self.http.forget(capability, symbol)

@@ -119,3 +119,15 @@ def test_a_kept_answer_costs_no_call_and_no_budget_and_one_that_could_not_be_rea
 
         assert asyncio.run(main()) == ["fine"] * 4
         assert len(server.calls) == len(meter.weights) == 3
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_answer_that_ended_too_early_is_forgotten_alone_or_among_others(
+    redis_server: RedisServer, shared: bool
+) -> None:
+    kept = KeptAnswers(redis_server.client if shared else None)
+    batch, other = replace(CALL, symbol=None), replace(CALL, symbol="BRK.A")
+    for call in (CALL, batch, other):
+        put(kept, call)
+    asyncio.run(kept.forget("v", Capability.DAILY_BARS, "BRK.B"))
+    assert [find(kept, call=call) for call in (CALL, batch, other)] == [None, None, ANSWER]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -96,6 +97,36 @@ def test_dates_and_times_are_read_and_a_wrong_one_is_named() -> None:
     assert found.tolist() == [datetime(2026, 7, 1, 13, 30), datetime(2026, 12, 1, 14, 30)]  # noqa: DTZ001 - UTC, as numpy has it
     with pytest.raises(MalformedResponse, match="row 1: 'noon' is no time"):
         reading.instants("v", CALL, ["noon"], new_york)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("9999-12-31 23:00:00", "America/New_York"),
+        ("0001-01-01 00:00:00", "Asia/Tokyo"),
+        ("0001-01-01 00:00:00+09:00", "UTC"),
+    ],
+)
+def test_a_time_that_no_calendar_reaches_in_utc_is_named_as_none(text: str, zone: str) -> None:
+    with pytest.raises(MalformedResponse, match=f"row 2: '{re.escape(text)}' is no time"):
+        reading.instants("v", CALL, ["2026-11-20 09:30:00", text], ZoneInfo(zone))
+
+
+@given(st.datetimes(), st.sampled_from(["America/New_York", "Asia/Tokyo", "UTC"]))
+def test_any_time_of_any_zone_is_an_instant_or_a_typed_failure(at: datetime, zone: str) -> None:
+    try:
+        (found,) = reading.instants("v", CALL, [at.isoformat(" ", "seconds")], ZoneInfo(zone)).tolist()
+    except MalformedResponse:
+        assert at.year in (1, 9999)
+        return
+    assert abs(found - at.replace(microsecond=0)) < timedelta(days=1)
+
+
+def test_a_value_that_says_nothing_is_none() -> None:
+    nothing = [None, float("nan"), float("inf"), -float("inf")]
+    assert [reading.positive(value) for value in [*nothing, 0.0, -1.0]] == [None] * 6
+    assert [reading.finite_or_none(value) for value in nothing] == [None] * 4
+    assert (reading.positive(0.5), reading.finite_or_none(0.0), reading.finite_or_none(-1.0)) == (0.5, 0.0, -1.0)
 
 
 def test_the_bars_of_one_symbol_are_put_in_order() -> None:
