@@ -1,7 +1,7 @@
 """Every indicator that the engine computes: name, unit, look-back, formula and source, declared once.
 
-The tables' columns, the API's schema and the documentation are made from `CATALOGUE`. C, H and L are close, high and
-low on the split-adjusted series; an index counts bars back, so C[1] is the close of the bar before.
+The tables' columns, the API's schema and the documentation are made from `CATALOGUE`. C, H, L and V are close, high,
+low and volume on the split-adjusted series; an index counts bars back, so C[1] is the close of the bar before.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["price", "percent", "ratio", "index", "flag", "label"]
+Unit = Literal["price", "percent", "ratio", "index", "shares", "money", "flag", "label"]
 Kind = Literal["float", "bool", "label"]
 
 WILDER = "J. Welles Wilder, New Concepts in Technical Trading Systems (1978)"
 TEXTBOOK = "John J. Murphy, Technical Analysis of the Financial Markets (1999)"
 APPEL = "Gerald Appel, The Moving Average Convergence-Divergence Trading Method (1979)"
+GRANVILLE = "Joseph E. Granville, New Key to Stock Market Profits (1963)"
+SHANNON = "Brian Shannon, Maximum Trading Gains with Anchored VWAP (2022)"
 OWN = "this project's definition"
 WEINSTEIN = "Stan Weinstein, Secrets for Profiting in Bull and Bear Markets (1988)"
 
@@ -22,6 +24,9 @@ SMA_WINDOWS = (5, 8, 14, 20, 21, 50, 100, 150, 200)
 EMA_WINDOWS = (8, 10, 21, 200)
 ATR_WINDOWS = (14, 30)
 PERF_WINDOWS = (1, 3, 5, 20, 60, 120, 252)
+MATRIX_SMA_WINDOWS = (21, 100, 150)  # that of 50 is atr_distance
+MATRIX_EMA_WINDOWS = (8, 21, 200)
+VOLUME_WINDOWS = (20, 50)
 RANGE_WINDOWS = {"20d": 20, "50d": 50, "52w": 252}
 EMA200_FIRST_ROW = 659  # below 660 bars the seed still shows: with 270 bars the median error is 1.5 %, the worst 21 %
 MA_BUCKET_LABELS = ("UNKNOWN", "LAGGING", "NEUTRAL", "LEADING")
@@ -40,8 +45,8 @@ class Column:
     kind
         `float`; `bool`, held as 0.0 and 1.0; `label`, held as a whole number that indexes `labels`. NaN is "not enough
         history" in each of them.
-    level
-        Whether it is a price: then the value is in shares of the row's own session.
+    level, shares
+        Whether it is a price, or a number of shares: both are told in the shares of the row's own session.
     labels
         What the codes of a `label` column mean.
     """
@@ -49,6 +54,7 @@ class Column:
     name: str
     kind: Kind = "float"
     level: bool = False
+    shares: bool = False
     labels: tuple[str, ...] = ()
 
 
@@ -88,7 +94,9 @@ def _single(
     kind: Kind = "float",
     labels: tuple[str, ...] = (),
 ) -> Indicator:
-    return Indicator(name, unit, lookback, formula, source, (Column(name, kind, unit == "price", labels),))
+    return Indicator(
+        name, unit, lookback, formula, source, (Column(name, kind, unit == "price", unit == "shares", labels),)
+    )
 
 
 def _sma(n: int) -> Indicator:
@@ -115,6 +123,36 @@ def _range_position(name: str, n: int) -> Indicator:
 def _since_period(name: str, period: str) -> Indicator:
     formula = f"100 (C / B - 1), B = last close before the bar's calendar {period}; NaN where no bar lies before it"
     return _single(f"perf_{name}", "percent", 1, formula, OWN)
+
+
+def _atr_matrix() -> tuple[Indicator, ...]:
+    still = "0 where ATR14 is zero"
+    first = {8: 7, 21: 20, 200: EMA200_FIRST_ROW}
+    multiple = f"(C / SMA50 - 1) / (ATR14 / C); {still}"
+    return (
+        *(_single(f"atrx_sma_{n}", "ratio", n - 1, f"(C - SMA{n}) / ATR14; {still}", OWN) for n in MATRIX_SMA_WINDOWS),
+        _single("atr_multiple_sma_50", "ratio", 49, multiple, OWN),
+        *(_single(f"pct_dist_ema{n}", "percent", first[n], f"100 (C / EMA{n} - 1)", OWN) for n in MATRIX_EMA_WINDOWS),
+        *(
+            _single(f"atr_dist_ema{n}", "ratio", max(first[n], 14), f"(C - EMA{n}) / ATR14; {still}", OWN)
+            for n in MATRIX_EMA_WINDOWS
+        ),
+    )
+
+
+def _volume() -> tuple[Indicator, ...]:
+    vwap = (
+        "sum of V (H + L + C)/3 / sum of V since the bar's calendar year began; C while nothing was traded; NaN "
+        "where no bar lies before the year"
+    )
+    balance = "O = O[1] + V where C > C[1], O[1] - V where C < C[1], else O[1]; begun with the V of the first bar"
+    return (
+        *(_single(f"volume_avg_{n}d", "shares", n - 1, f"mean of the last {n} V", TEXTBOOK) for n in VOLUME_WINDOWS),
+        _single("relative_volume_20d", "ratio", 19, "V / mean of the last 20 V; 0 where that is zero", TEXTBOOK),
+        _single("dollar_volume_20d", "money", 19, "mean of the last 20 C V", OWN),
+        _single("obv", "shares", 0, balance, GRANVILLE),
+        _single("vwap_ytd", "price", 1, vwap, SHANNON),
+    )
 
 
 def _weekly_stage() -> tuple[Indicator, ...]:
@@ -188,6 +226,8 @@ CATALOGUE: tuple[Indicator, ...] = (
         kind="label",
         labels=MA_BUCKET_LABELS,
     ),
+    *_atr_matrix(),
+    *_volume(),
     *_weekly_stage(),
 )
 

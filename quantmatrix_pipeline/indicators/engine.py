@@ -19,6 +19,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
 from quantmatrix_pipeline.indicators.family import Family
+from quantmatrix_pipeline.indicators.matrix import AtrMatrix
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
@@ -28,6 +29,7 @@ from quantmatrix_pipeline.indicators.stage import WeeklyStage
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
+from quantmatrix_pipeline.indicators.volume import OnBalanceVolume, VolumeAverages, YearToDateVwap
 
 TILE_WIDTH = 1000
 """Instruments per tile: enough that arithmetic outweighs the calls; no power of two, or rows share cache sets."""
@@ -47,6 +49,10 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     RangePosition,
     AverageOrder,
     WeeklyStage,
+    AtrMatrix,
+    VolumeAverages,
+    OnBalanceVolume,
+    YearToDateVwap,
 )
 
 _NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]

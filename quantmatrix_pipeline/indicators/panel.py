@@ -40,7 +40,7 @@ class Panel:
         Shape (bars, n): forward-adjusted prices, that is in the unit of the instrument's first share: the price as
         traded times `unit`. A later split changes no earlier row.
     volume
-        Shape (bars, n): shares, forward-adjusted (as traded, divided by `unit`); may hold NaN.
+        Shape (bars, n): shares, forward-adjusted (as traded, divided by `unit`).
     unit
         Shape (bars, n): product of the ratios of all splits with an ex-date on or before the session; 1.0 where none is
         known.
@@ -92,8 +92,8 @@ class Panel:
         Raises
         ------
         QuantMatrixError
-            The columns differ in length, the rows are not strictly ascending in (instrument, session), or a price is
-            not finite; names the first such row.
+            The columns differ in length, the rows are not strictly ascending in (instrument, session), or a price or
+            volume is not finite; names the first such row.
         """
         columns = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
         if unit is not None:
@@ -106,7 +106,7 @@ class Panel:
                 )
         session = session.astype("datetime64[D]", copy=False)
         starts, length = _lives(instrument_id, session)
-        for name in [name for name in columns if name != "volume"]:
+        for name in columns:
             _refuse_non_finite(name, columns[name], instrument_id, session)
         bars = int(length.max(initial=0))
         edges = np.append(starts, len(session))

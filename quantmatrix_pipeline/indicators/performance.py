@@ -38,7 +38,8 @@ class CalendarPerformance(Family):
     """perf_mtd, perf_qtd, perf_ytd = 100 (C / B - 1), B the last close before the bar's month, quarter or year.
 
     The close before the period counts however long ago it was (a halt); an instrument that began within the period has
-    none, and NaN. Only the order of the sessions is used: which of them traded is the calendar's business.
+    none, and NaN. Only the order of the sessions is used: which of them traded is the calendar's business. Where a
+    year's first bars are is left in `tile.flags("year begins")` for the families that follow.
     """
 
     memory = None
@@ -56,6 +57,9 @@ class CalendarPerformance(Family):
         base[0] = self._base
         begins = [this // months != last // months for months in _MONTHS_IN_PERIOD.values()]
         first = np.searchsorted(row, np.arange(tile.rows + 1))
+        year_begins = tile.flags("year begins")
+        year_begins.fill(False)
+        year_begins[row[begins[-1]], column[begins[-1]]] = True
         for k in range(tile.rows):
             base[k + 1] = base[k]
             here = slice(first[k], first[k + 1])

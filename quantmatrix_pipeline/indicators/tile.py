@@ -124,8 +124,20 @@ class Tile:
         return self._panel.session[self.row0 : self.row1, self._columns]
 
     @property
+    def volume(self) -> Floats:
+        """Shape (rows, width): the volumes of the tile."""
+        return self._panel.volume[self.row0 : self.row1, self._columns]
+
+    @property
     def stage_rules(self) -> StageRules:
         return self._panel.stage_rules
+
+    def write_shares(self, name: str, shares: Floats) -> None:
+        """Write a column of numbers of shares in the unit of the bar's own session."""
+        if self._per_unit is None:
+            np.copyto(self.out(name), shares)
+        else:
+            np.multiply(shares, self._panel.unit[self.row0 : self.row1, self._columns], out=self.out(name))
 
     def write_level(self, name: str, prices: Floats) -> None:
         """Write a column of prices in the unit of the bar's own session; `prices` is contiguous."""

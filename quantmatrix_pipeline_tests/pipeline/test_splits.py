@@ -13,7 +13,8 @@ from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, s
 DAYS = sessions("2021-12-31", 262)
 BEFORE, AFTER = DAYS[-2], DAYS[-1]
 LEVELS = ["close", *(c.name for c in COLUMNS if c.level)]
-RATIOS = [c.name for c in COLUMNS if not c.level and c.kind == "float"]
+SHARES = [c.name for c in COLUMNS if c.shares]
+RATIOS = [c.name for c in COLUMNS if not c.level and not c.shares and c.kind == "float"]
 PRICES = ["open", "high", "low", "close"]
 
 
@@ -58,6 +59,7 @@ def test_a_split_between_two_fetches_moves_no_ratio_and_levels_are_in_the_sessio
     split, twin = analysis(warehouse, "SPLIT", AFTER), analysis(warehouse, "TWIN", AFTER)
     np.testing.assert_allclose(split[RATIOS].astype(float), twin[RATIOS].astype(float), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(split[LEVELS].astype(float) * ratio, twin[LEVELS].astype(float), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(split[SHARES].astype(float) / ratio, twin[SHARES].astype(float), rtol=1e-9)
     assert (split["ma_aligned"], split["ma_bucket"]) == (twin["ma_aligned"], twin["ma_bucket"])
     pd.testing.assert_series_equal(analysis(warehouse, "SPLIT", BEFORE), recorded)
 

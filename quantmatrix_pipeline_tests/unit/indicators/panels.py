@@ -90,5 +90,5 @@ def ragged_panels(draw: st.DrawFn, most_bars: int = 330) -> Panel:
         sessions.append(np.busday_offset("2015-01-01", days, roll="forward"))
         ids.append(np.full(length, instrument, np.int32))
     fields = {field: np.concatenate([piece[field] for piece in pieces]) for field in pieces[0]}
-    volume = np.ones(len(fields["close"]))
+    volume = rng.integers(0, 4, len(fields["close"])) * rng.choice([0.25, 100.0, 1e6])  # some bars without any
     return Panel.from_rows(np.concatenate(ids), np.concatenate(sessions), **fields, volume=volume)

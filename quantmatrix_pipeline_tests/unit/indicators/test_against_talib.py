@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from quantmatrix_pipeline.indicators.catalogue import ATR_WINDOWS, EMA_WINDOWS, PERF_WINDOWS, SMA_WINDOWS
+from quantmatrix_pipeline.indicators.catalogue import (
+    ATR_WINDOWS,
+    EMA_WINDOWS,
+    PERF_WINDOWS,
+    SMA_WINDOWS,
+    VOLUME_WINDOWS,
+)
 from quantmatrix_pipeline.indicators.engine import compute
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, column, ragged_panels, real_panel, series
@@ -18,7 +24,7 @@ EMA200_BARS = (
 )
 
 
-def talib_columns(high: Floats, low: Floats, close: Floats) -> dict[str, Floats]:
+def talib_columns(high: Floats, low: Floats, close: Floats, volume: Floats) -> dict[str, Floats]:
     columns = {"rsi": talib.RSI(close, 14)}
     columns |= {f"sma_{n}": talib.SMA(close, n) for n in SMA_WINDOWS}
     columns |= {f"ema_{n}": talib.EMA(close, n) for n in EMA_WINDOWS}
@@ -30,6 +36,9 @@ def talib_columns(high: Floats, low: Floats, close: Floats) -> dict[str, Floats]
     columns["minus_di"] = talib.MINUS_DI(high, low, close, 14)
     columns["macd"], columns["macd_signal"], columns["macd_histogram"] = talib.MACD(close, 12, 26, 9)
     columns |= {f"perf_{n}d": talib.ROC(close, n) for n in PERF_WINDOWS}
+    columns |= {f"volume_avg_{n}d": talib.SMA(volume, n) for n in VOLUME_WINDOWS}
+    columns["dollar_volume_20d"] = talib.SMA(close * volume, 20)
+    columns["obv"] = talib.OBV(close, volume)
     return columns
 
 
@@ -37,9 +46,12 @@ def assert_equal_to_talib(panel: Panel) -> None:
     values = compute(panel)
     for instrument in range(panel.width):
         high, low, close = series(panel, instrument)
-        for name, expected in talib_columns(high, low, close).items():
+        volume = panel.volume[: len(close), instrument].copy()
+        for name, expected in talib_columns(high, low, close, volume).items():
             # A difference of averages is exact to the averages' size, not to its own when they cancel.
             floor = 1e-12 * np.abs(close).max() if name.startswith("macd") else 1e-10 * (name in {"adx", "rsi"})
+            if "volume" in name:  # TA-Lib's running sum keeps what is left of larger bars before the window
+                floor = 1e-12 * np.abs(volume * (close if "dollar" in name else 1.0)).max()
             found = column(values, name, instrument, panel)
             np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=f"{name} of {instrument}")
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=floor, err_msg=f"{name} of {instrument}")

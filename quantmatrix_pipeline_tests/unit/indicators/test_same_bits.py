@@ -88,22 +88,25 @@ def test_rows_after_an_instruments_last_bar_are_nan_in_every_column() -> None:
     assert np.isnan(compute(panel)[panel.length[short] :, :, short]).all()
 
 
-def test_a_split_divides_the_levels_from_its_session_on_and_changes_nothing_else() -> None:
+def test_a_split_divides_prices_and_multiplies_shares_from_its_session_on_and_changes_nothing_else() -> None:
     panel = real_panel(5)
     unit = panel.unit.copy()
     unit[400:, 2] = 3.0
     unit[900:, 2] = 21.0
     plain, split = compute(panel), compute(dataclasses.replace(panel, unit=unit))
     levels = np.array([column.level for column in COLUMNS])
-    assert same_bits(split[:, ~levels], plain[:, ~levels])
-    assert same_bits(split[:400, levels], plain[:400, levels])
+    shares = np.array([column.shares for column in COLUMNS])
+    others = ~(levels | shares)
+    assert same_bits(split[:, others], plain[:, others])
+    assert same_bits(split[:400], plain[:400])
     np.testing.assert_allclose(split[:, levels], plain[:, levels] / unit[:, None], rtol=1e-15)
+    np.testing.assert_allclose(split[:, shares], plain[:, shares] * unit[:, None], rtol=1e-15)
 
 
 @pytest.mark.parametrize("ratio", [2.0, 4.0, 0.125])
 def test_another_first_share_changes_no_column_at_all(ratio: float) -> None:
-    """All prices in another unit, with the unit that undoes it: powers of two, so that not a bit may differ."""
+    """All bars in another unit, with the unit that undoes it: powers of two, so that not a bit may differ."""
     panel = real_panel(20)
     prices = {field: getattr(panel, field) * ratio for field in ("open", "high", "low", "close")}
-    scaled = dataclasses.replace(panel, unit=panel.unit * ratio, **prices)
+    scaled = dataclasses.replace(panel, unit=panel.unit * ratio, volume=panel.volume / ratio, **prices)
     assert same_bits(compute(scaled), compute(panel))

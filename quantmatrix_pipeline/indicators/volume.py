@@ -1,0 +1,117 @@
+"""Volume: its averages, on-balance volume, and the average price weighted by it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantmatrix_pipeline.indicators.averages import TOLERANCE
+from quantmatrix_pipeline.indicators.catalogue import VOLUME_WINDOWS
+from quantmatrix_pipeline.indicators.family import Family
+from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.recursions import Recursion
+from quantmatrix_pipeline.indicators.tile import Tile, where_zero
+from quantmatrix_pipeline.indicators.windows import RollingReduction, sum_step
+
+_TO_20 = [sum_step(*pair) for pair in ((1, 1), (2, 2), (1, 4), (5, 5), (10, 10))]
+_TO_50 = [*_TO_20, *(sum_step(*pair) for pair in ((20, 20), (10, 40)))]
+
+
+class VolumeAverages(Family):
+    """volume_avg_nd, relative_volume_20d and dollar_volume_20d.
+
+    Shares of different sessions are made comparable by the splits between them; money needs no such thing. Where
+    nothing was traded in twenty bars the relative volume is 0.
+    """
+
+    memory = max(VOLUME_WINDOWS) - 1
+
+    def __init__(self, width: int) -> None:
+        self._shares = RollingReduction(np.add, _TO_50, width)
+        self._money = RollingReduction(np.add, _TO_20, width)
+
+    def feed(self, tile: Tile, inputs: Floats) -> None:
+        volume = tile.scratch("volume")
+        np.copyto(volume, tile.volume)
+        for n, total in self._shares.advance(tile, volume):
+            if n in VOLUME_WINDOWS:
+                average = np.multiply(total, 1.0 / n, out=tile.scratch(f"volume_avg_{n}d"))
+                tile.write_shares(f"volume_avg_{n}d", average)
+        money = np.multiply(tile.close, volume, out=tile.scratch("money"))
+        for n, total in self._money.advance(tile, money):
+            if n == 20:
+                np.multiply(total, 1.0 / n, out=tile.out("dollar_volume_20d"))
+
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+        usual = tile.scratch("volume_avg_20d")
+        still = where_zero(usual, tile)
+        relative = np.divide(tile.volume, usual, out=tile.out("relative_volume_20d"))
+        if still is not None:
+            np.copyto(relative, 0.0, where=still)
+
+
+class OnBalanceVolume(Family):
+    """obv: the volumes of all bars, those of a lower close counted off, from the instrument's first bar on, as TA-Lib.
+
+    Closes within a relative 1e-12 are equal: a price carried over a split may miss itself by an ulp.
+    """
+
+    averages = (Recursion(first=0, seed=0, keep=1.0, weight=1.0),)  # a sum that keeps everything
+    memory = None
+
+    def feed(self, tile: Tile, inputs: Floats) -> None:
+        raised, up, down = tile.scratch("a"), tile.flags("up"), tile.flags("down")
+        np.multiply(tile.close_before, 1.0 + TOLERANCE, out=raised)
+        np.greater(tile.close, raised, out=up)
+        np.multiply(tile.close, 1.0 + TOLERANCE, out=raised)
+        np.less(raised, tile.close_before, out=down)
+        if tile.row0 == 0:
+            up[0] = True  # the first bar has no close before it, and counts
+        sign = np.subtract(up.view(np.int8), down.view(np.int8), out=up.view(np.int8))
+        np.multiply(tile.volume, sign, out=inputs[:, 0])
+
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+        tile.write_shares("obv", sums[:, 0])
+
+
+class YearToDateVwap(Family):
+    """vwap_ytd: the typical prices (H + L + C)/3 since the year began, weighted by volume; reads where years begin.
+
+    Daily bars stand for the trades in them. Where no bar lies before the year its beginning may not be among the bars:
+    NaN, as for perf_ytd. While nothing has been traded in the year it is the close.
+    """
+
+    memory = None
+
+    def __init__(self, width: int) -> None:
+        self._sums = np.full((2, width), np.nan)
+
+    def feed(self, tile: Tile, inputs: Floats) -> None:
+        sums = self._tile_sums(tile)
+        money, shares = sums[:, 0], sums[:, 1]
+        np.copyto(shares, tile.volume)
+        np.add(tile.high, tile.low, out=money)
+        money += tile.close
+        money *= 1.0 / 3.0
+        money *= shares
+        begins = tile.flags("year begins")
+        last = self._sums
+        for now, begun in zip(sums, begins, strict=True):
+            if begun.any():
+                last = np.where(begun, 0.0, last)
+            now += last
+            last = now
+        np.copyto(self._sums, last)
+
+    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+        own = self._tile_sums(tile)
+        money, shares = own[:, 0], own[:, 1]
+        still = where_zero(shares, tile)
+        average = np.divide(money, shares, out=tile.scratch("a"))
+        if still is not None:
+            np.copyto(average, tile.close, where=still)
+        tile.write_level("vwap_ytd", average)
+
+    @staticmethod
+    def _tile_sums(tile: Tile) -> Floats:
+        """Shape (rows, 2, width): money and shares traded since the year began."""
+        return tile.work.floats("since the year began", tile.rows, 2, tile.width)
