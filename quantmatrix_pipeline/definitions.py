@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dagster import Definitions, definitions, in_process_executor
 
-from quantmatrix_pipeline.assets import coverage, indicators, prices, universe
+from quantmatrix_pipeline.assets import coverage, indicators, prices, profiles, universe
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import alerts, jobs, schedules, stale
 from quantmatrix_pipeline.bars.sessions import trading_calendar
@@ -34,6 +34,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *prices.build(partitions),
             *indicators.build(partitions),
             *coverage.build(partitions),
+            *profiles.build(),
         ],
         asset_checks=[*price_checks.build(), *indicator_checks.build(), *coverage_checks.build()],
         jobs=jobs.build(),

@@ -11,6 +11,7 @@ REFRESH_CONSTITUENTS = "refresh_constituents"
 RECOMPUTE = "recompute_indicators"
 RECORD = "record_history"
 REFRESH_COVERAGE = "refresh_coverage"
+REFRESH_PROFILES = "refresh_profiles"
 
 # What runs twice at once does nothing twice, but the second would only wait for the first's locks.
 _ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
@@ -18,7 +19,10 @@ _LIMITS = {"dagster/max_runtime": "7200"}
 
 
 def build() -> list[UnresolvedAssetJobDefinition]:
-    """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice."""
+    """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
+
+    The profiles' job is the one without a session; it shares nothing with the chain and never waits for it.
+    """
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
         return define_asset_job(
@@ -57,4 +61,10 @@ def build() -> list[UnresolvedAssetJobDefinition]:
             "indicator_history",
         ),
         job(REFRESH_COVERAGE, "Work out the coverage again.", "coverage_report"),
+        define_asset_job(
+            REFRESH_PROFILES,
+            selection=AssetSelection.assets("company_profiles"),
+            description="Ask vendors what the tracked companies are, oldest knowledge first, within a number of calls.",
+            tags=_LIMITS,
+        ),
     ]

@@ -1,4 +1,7 @@
-"""The schedules: constituents weekly, the chain nightly after the close, coverage hourly. All in exchange time."""
+"""The schedules: constituents and profiles weekly, the chain nightly after the close, coverage hourly.
+
+All in exchange time.
+"""
 
 from datetime import date
 
@@ -65,7 +68,18 @@ def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
             return SkipReason(f"{session} has just closed; its chain comes first")
         return _run(session, f"coverage-{tick:%Y-%m-%dT%H}")
 
-    return [nightly_chain, weekly_constituents, hourly_coverage]
+    @schedule(
+        name="weekly_profiles",
+        job_name=jobs.REFRESH_PROFILES,
+        cron_schedule="0 7 * * 6",
+        execution_timezone=timezone,
+        default_status=DefaultScheduleStatus.RUNNING,
+    )
+    def weekly_profiles(context: ScheduleEvaluationContext) -> RunRequest:
+        """What companies are, on Saturday morning, an hour after the members whose profiles are asked for."""
+        return RunRequest(run_key=f"profiles-{context.scheduled_execution_time:%Y-%m-%d}")
+
+    return [nightly_chain, weekly_constituents, hourly_coverage, weekly_profiles]
 
 
 def _run(session: date, run_key: str) -> RunRequest:
