@@ -9,7 +9,7 @@ SELECT i.instrument_id,
        coalesce(i.industry, p.industry)         AS industry,
        coalesce(i.sub_industry, p.sub_industry) AS sub_industry,
        p.market_cap,
-       coalesce(p.currency, i.currency)         AS currency,
+       p.currency                               AS market_cap_currency,
        p.next_earnings,
        p.vendor,
        p.as_of,
@@ -19,7 +19,9 @@ JOIN instrument_symbols s ON s.instrument_id = i.instrument_id AND s.valid_to IS
 LEFT JOIN company_profiles p ON p.instrument_id = i.instrument_id AND p.superseded_at IS NULL
 LEFT JOIN company_profile_checks c ON c.instrument_id = i.instrument_id;
 
-COMMENT ON COLUMN companies.market_cap IS 'In units of currency.';
+COMMENT ON COLUMN companies.market_cap_currency IS
+    'Of a foreign company it may be another one than that of its prices here.';
+COMMENT ON COLUMN company_profiles.currency IS 'Of the market cap.';
 COMMENT ON COLUMN companies.next_earnings IS 'The next date that was known when somebody asked; it may have passed since.';
 COMMENT ON COLUMN company_profiles.vendor IS
     'Who said what is new in this version; constituents: the list of an index''s members, or the source of the bars.';

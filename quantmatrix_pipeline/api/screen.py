@@ -1,4 +1,6 @@
-"""The screen's language: `column__operator=value`, `sort=[-]column`, `limit=n`, over the columns of the catalogue."""
+"""The screen's language: `column__operator=value`, `sort=[-]column`, `limit=n`, over the columns of the catalogue and
+what is known of the companies.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from typing import Any
 from quantmatrix_pipeline.api.parameters import iso_date
 from quantmatrix_pipeline.api.problems import refused
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column
-from quantmatrix_pipeline.warehouse.reads import Condition
+from quantmatrix_pipeline.warehouse.reads import COMPANY_TEXTS, Condition
 
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 MOST_ROWS = 100_000
@@ -62,6 +64,12 @@ def _label(labels: tuple[str, ...], text: str) -> str:
     return text.upper()
 
 
+def _text(text: str) -> str:
+    if not text.strip() or "\x00" in text:
+        raise ValueError(f"{text!r} is no text to look for")
+    return text.strip()
+
+
 def _day(text: str) -> date:
     value = iso_date(text)
     assert isinstance(value, date)
@@ -78,9 +86,18 @@ def _filterable(column: Column, meaning: str) -> _Filterable:
     return _Filterable(tuple(COMPARISONS), _number, {"type": "number"}, meaning)
 
 
+_DATE = {"type": "string", "format": "date"}
 FILTERABLE: dict[str, _Filterable] = {
-    "session": _Filterable(tuple(COMPARISONS), _day, {"type": "string", "format": "date"}, "session of the snapshot"),
+    "session": _Filterable(tuple(COMPARISONS), _day, _DATE, "session of the snapshot"),
     "close": _Filterable(tuple(COMPARISONS), _number, {"type": "number"}, "close"),
+    **{
+        name: _Filterable(("eq",), _text, {"type": "string", "minLength": 1}, "of the company, in any case")
+        for name in COMPANY_TEXTS
+    },
+    "market_cap": _Filterable(
+        tuple(COMPARISONS), _number, {"type": "number"}, "market cap in units of `market_cap_currency`"
+    ),
+    "next_earnings": _Filterable(tuple(COMPARISONS), _day, _DATE, "next earnings date that is known"),
 } | {
     column.name: _filterable(column, f"{indicator.unit}: {indicator.formula}")
     for indicator in CATALOGUE

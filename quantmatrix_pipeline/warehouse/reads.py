@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.errors import UnknownSymbol
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.history import ANALYSIS_TYPE
@@ -19,6 +20,10 @@ from quantmatrix_pipeline.warehouse.instruments import Instrument
 BAR_COLUMNS = (
     "open", "high", "low", "close", "volume", "quality_score", "validated", "gap_detected", "volume_anomaly",
 )  # fmt: skip
+
+COMPANY_TEXTS = ("exchange", "sector", "industry", "market_cap_currency")
+COMPANY_COLUMNS = (*COMPANY_TEXTS, "market_cap", "next_earnings")
+"""What is known now of the company behind a snapshot; see the view `companies`."""
 
 
 class _Conditions:
@@ -79,16 +84,17 @@ def find_instrument(warehouse: Warehouse, symbol: str) -> Instrument:
 def symbols(warehouse: Warehouse) -> pa.Table:
     """Return every instrument under its current symbol, with the span of its daily bars, sorted by symbol."""
     return warehouse.read(f"""
-        SELECT s.symbol, i.name, i.kind, i.currency, i.calendar, i.sector, i.industry, i.listed_on, i.delisted_on,
+        SELECT k.symbol, k.name, i.kind, i.currency, i.calendar, k.exchange, k.sector, k.industry, k.sub_industry,
+               k.market_cap, k.market_cap_currency, {_company("next_earnings")} AS next_earnings,
+               i.listed_on, i.delisted_on,
                coalesce(u.active, false) AS tracked, u.first_tracked,
                first.session AS first_session, last.session AS last_session
-        FROM instrument_symbols s
+        FROM companies k
         JOIN instruments i USING (instrument_id)
         LEFT JOIN symbol_universe u USING (instrument_id)
-        LEFT JOIN LATERAL ({_edge("s", "ASC")}) AS first ON true
-        LEFT JOIN LATERAL ({_edge("s", "DESC")}) AS last ON true
-        WHERE s.valid_to IS NULL
-        ORDER BY s.symbol COLLATE "C"
+        LEFT JOIN LATERAL ({_edge("k", "ASC")}) AS first ON true
+        LEFT JOIN LATERAL ({_edge("k", "DESC")}) AS last ON true
+        ORDER BY k.symbol COLLATE "C"
     """)
 
 
@@ -96,6 +102,13 @@ def _edge(of: str, order: str) -> str:
     # One descent of the key per instrument; grouping would read every bar.
     own = f"instrument_id = {of}.instrument_id"
     return f"SELECT session FROM price_data_1d WHERE price_data_1d.{own} ORDER BY session {order} LIMIT 1"
+
+
+def _company(column: str) -> str:
+    """Return what a column of `companies` is to a reader: a date of earnings that has passed is no next one."""
+    if column == "next_earnings":
+        return f"CASE WHEN k.next_earnings >= DATE '{clock.now().date()}' THEN k.next_earnings END"
+    return f"k.{column}"
 
 
 # --- bars -------------------------------------------------------------------------------------------------------------
@@ -141,7 +154,7 @@ Condition = tuple[str, str, float | bool | str | date]
 
 _SNAPSHOTS = """
     FROM market_analysis_cache c
-    JOIN instrument_symbols s ON s.instrument_id = c.instrument_id AND s.valid_to IS NULL
+    JOIN companies k ON k.instrument_id = c.instrument_id
 """
 
 
@@ -154,31 +167,46 @@ def snapshots(
     descending: bool = False,
     limit: int | None = None,
 ) -> pa.Table:
-    """Return the latest snapshots that meet all conditions; a missing value meets none and sorts last."""
+    """Return the latest snapshots that meet all conditions; a missing value meets none and sorts last.
+
+    Between `close` and `columns` stand `COMPANY_COLUMNS`. Their texts are compared without regard to case.
+    """
     wanted = _Conditions(("c.analysis_type =", ANALYSIS_TYPE))
     for column, comparison, value in conditions:
-        wanted.add(f"c.{column} {comparison}", value)
+        if column in COMPANY_TEXTS:
+            wanted.add(f"lower({_column(column)}) {comparison}", str(value).lower())
+        else:
+            wanted.add(f"{_column(column)} {comparison}", value)
     direction = "DESC" if descending else "ASC"
-    first = f's.symbol COLLATE "C" {direction}' if sort == "symbol" else f"c.{sort} {direction} NULLS LAST"
+    by_letters = ' COLLATE "C"' if sort in ("symbol", *COMPANY_TEXTS) else ""
     limited = "" if limit is None else f" LIMIT {int(limit)}"
     return warehouse.read(
-        f"SELECT s.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}{wanted.where}"
-        f' ORDER BY {first}, s.symbol COLLATE "C"{limited}',
+        f"SELECT k.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}{wanted.where}"
+        f' ORDER BY {_column(sort)}{by_letters} {direction} NULLS LAST, k.symbol COLLATE "C"{limited}',
         wanted.values,
     )
 
 
 def snapshot(warehouse: Warehouse, instrument_id: int, columns: Sequence[str]) -> pa.Table:
-    """Return an instrument's latest snapshot; no row where there is none yet."""
+    """Return an instrument's latest snapshot as `snapshots` does; no row where there is none yet."""
     return warehouse.read(
-        f"SELECT s.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}"
+        f"SELECT k.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}"
         " WHERE c.instrument_id = $1 AND c.analysis_type = $2",
         [instrument_id, ANALYSIS_TYPE],
     )
 
 
 def _analysis_columns(columns: Sequence[str]) -> str:
-    return ", ".join(f"c.{name}" for name in ("session", "as_of", "expiry_timestamp", "close", *columns))
+    computed = [f"c.{name}" for name in ("session", "as_of", "expiry_timestamp", "close")]
+    company = [f"{_company(name)} AS {name}" for name in COMPANY_COLUMNS]
+    return ", ".join([*computed, *company, *(f"c.{name}" for name in columns)])
+
+
+def _column(name: str) -> str:
+    """Return the expression behind a column of a snapshot."""
+    if name == "symbol":
+        return "k.symbol"
+    return _company(name) if name in COMPANY_COLUMNS else f"c.{name}"
 
 
 def history(

@@ -33,6 +33,12 @@ class _SnapshotHead(BaseModel):
     expiry_timestamp: datetime = Field(description="the next close plus grace")
     expired: bool = Field(description="whether that instant has passed: a newer row is due")
     close: float = Field(description="split-adjusted, in the session's shares")
+    exchange: str | None = Field(description="of the company, as known now; its common name, such as NASDAQ or NYSE")
+    sector: str | None = Field(description="of the company, as known now: as its index says, else as a vendor does")
+    industry: str | None = Field(description="of the company, as known now")
+    market_cap_currency: str | None = Field(description="the currency of `market_cap`")
+    market_cap: float | None = Field(description="as of the newest answer of a vendor")
+    next_earnings: date | None = Field(description="null where none is known or the known one has passed")
 
 
 class _RecordHead(BaseModel):

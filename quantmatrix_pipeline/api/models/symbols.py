@@ -14,10 +14,15 @@ class Symbol(BaseModel):
     symbol: str
     name: str | None
     kind: Literal["stock", "fund", "index", "crypto"]
-    currency: str
+    currency: str = Field(description="of its prices")
     calendar: str = Field(description="the exchange calendar its sessions follow")
-    sector: str | None
+    exchange: str | None = Field(description="its common name, such as NASDAQ or NYSE; null until a vendor said it")
+    sector: str | None = Field(description="as the list of index members says, else as a vendor does")
     industry: str | None
+    sub_industry: str | None
+    market_cap: float | None = Field(description="as of the newest answer of a vendor")
+    market_cap_currency: str | None = Field(description="the currency of `market_cap`")
+    next_earnings: date | None = Field(description="null where none is known or the known one has passed")
     listed_on: date | None
     delisted_on: date | None
     tracked: bool
