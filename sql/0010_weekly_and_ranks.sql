@@ -8,7 +8,9 @@ ALTER TABLE market_analysis_cache
     ADD COLUMN stage_rules_version double precision,
     ADD COLUMN stage_flat_pct double precision,
     ADD COLUMN stage_near_pct double precision,
-    ADD COLUMN stage_far_pct double precision;
+    ADD COLUMN stage_far_pct double precision,
+    ADD COLUMN rs_mansfield_pct double precision,
+    ADD COLUMN rs_benchmark text;
 ALTER TABLE market_analysis_history
     ADD COLUMN sma_30w double precision,
     ADD COLUMN stage_slope_pct double precision,
@@ -18,4 +20,6 @@ ALTER TABLE market_analysis_history
     ADD COLUMN stage_rules_version double precision,
     ADD COLUMN stage_flat_pct double precision,
     ADD COLUMN stage_near_pct double precision,
-    ADD COLUMN stage_far_pct double precision;
+    ADD COLUMN stage_far_pct double precision,
+    ADD COLUMN rs_mansfield_pct double precision,
+    ADD COLUMN rs_benchmark text;

@@ -45,7 +45,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             session,
             grace=platform.grace,
             now=clock.now(),
-            stage_rules=platform.stage_rules,
+            method=platform.method,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
         )
         return MaterializeResult(
@@ -77,7 +77,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             first,
             last,
             now=clock.now(),
-            stage_rules=platform.stage_rules,
+            method=platform.method,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
         )
         return MaterializeResult(

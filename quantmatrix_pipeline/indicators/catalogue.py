@@ -31,6 +31,7 @@ RANGE_WINDOWS = {"20d": 20, "50d": 50, "52w": 252}
 EMA200_FIRST_ROW = 659  # below 660 bars the seed still shows: with 270 bars the median error is 1.5 %, the worst 21 %
 MA_BUCKET_LABELS = ("UNKNOWN", "LAGGING", "NEUTRAL", "LEADING")
 STAGE_LABELS = ("UNKNOWN", "1", "2A", "2B", "2C", "3", "4")
+RS_BENCHMARK_LABELS = ("UNKNOWN", "BENCHMARK", "UNIVERSE")
 STAGE_FIRST_ROW = 34  # 35 weeks are needed, and a week has a bar at least
 
 
@@ -49,6 +50,8 @@ class Column:
         Whether it is a price, or a number of shares: both are told in the shares of the row's own session.
     labels
         What the codes of a `label` column mean.
+    shared
+        Whether it depends on other instruments' bars as well: on a benchmark, or on all of the session.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Column:
     level: bool = False
     shares: bool = False
     labels: tuple[str, ...] = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,22 @@ def _weekly_stage() -> tuple[Indicator, ...]:
     )
 
 
+def _relative_strength() -> Indicator:
+    return Indicator(
+        "relative_strength",
+        "percent",
+        51,  # 52 weeks are needed
+        "Mansfield: 100 (R / mean of the last 52 weekly R, the week to date included - 1), R = C / the benchmark's "
+        "close; rs_benchmark says whether that is QM_BENCHMARK (BENCHMARK) or, where no bars of it are on the "
+        "instruments' basis, the equal-weight mean of the universe (UNIVERSE); from 52 weeks of both on",
+        WEINSTEIN,
+        (
+            Column("rs_mansfield_pct", shared=True),
+            Column("rs_benchmark", "label", labels=RS_BENCHMARK_LABELS, shared=True),
+        ),
+    )
+
+
 CATALOGUE: tuple[Indicator, ...] = (
     _single(
         "rsi", "index", 14, "100 G/(G + D): Wilder averages over 14 of gains and losses; 0 where both are zero", WILDER
@@ -229,6 +249,7 @@ CATALOGUE: tuple[Indicator, ...] = (
     *_atr_matrix(),
     *_volume(),
     *_weekly_stage(),
+    _relative_strength(),
 )
 
 COLUMNS: tuple[Column, ...] = tuple(column for indicator in CATALOGUE for column in indicator.columns)

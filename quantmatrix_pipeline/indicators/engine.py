@@ -25,6 +25,7 @@ from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
 from quantmatrix_pipeline.indicators.ranges import RangePosition
 from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
+from quantmatrix_pipeline.indicators.relative_strength import MansfieldRelativeStrength
 from quantmatrix_pipeline.indicators.stage import WeeklyStage
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
@@ -49,6 +50,7 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     RangePosition,
     AverageOrder,
     WeeklyStage,
+    MansfieldRelativeStrength,
     AtrMatrix,
     VolumeAverages,
     OnBalanceVolume,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.indicators.stage_rules import DEFAULT_RULES, StageRules
+
+if TYPE_CHECKING:
+    from quantmatrix_pipeline.indicators.benchmark import Benchmark
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -46,6 +49,10 @@ class Panel:
         known.
     stage_rules
         The thresholds of the weekly stage.
+    benchmark
+        What relative strength is measured against; without one there is none.
+    dividends_in
+        Shape (n,): whose prices include dividends; None where nobody's do.
     """
 
     instrument_ids: npt.NDArray[np.int32]
@@ -58,6 +65,8 @@ class Panel:
     volume: Floats
     unit: Floats
     stage_rules: StageRules = DEFAULT_RULES
+    benchmark: Benchmark | None = None
+    dividends_in: Bools | None = None
 
     @property
     def bars(self) -> int:
@@ -136,6 +145,8 @@ class Panel:
             name: np.ascontiguousarray(getattr(self, name)[rows, columns])
             for name in ("session", *PRICES, "volume", "unit")
         }
+        if self.dividends_in is not None:
+            fields["dividends_in"] = self.dividends_in[columns]
         return replace(self, instrument_ids=self.instrument_ids[columns], length=length, **fields)
 
 

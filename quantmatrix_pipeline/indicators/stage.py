@@ -10,7 +10,7 @@ from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.stage_rules import RULES_VERSION, StageRules
 from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.weeks import Columns, CompletedWeeks, WeekEnds
+from quantmatrix_pipeline.indicators.weeks import Columns, CompletedWeeks
 
 WEEKS = 30  # of the average
 SLOPE_WEEKS = 5  # over which its slope is told
@@ -40,7 +40,6 @@ class WeeklyStage(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        self._ends = WeekEnds()
         self._weeks = CompletedWeeks(width, WEEKS)
         self._kept = np.full((BARS_AGO, 4, width), np.nan)
         self._kept[:, _TREND] = 0.0
@@ -48,7 +47,7 @@ class WeeklyStage(Family):
     def feed(self, tile: Tile, inputs: Floats) -> None:
         carried = self._carried(tile)
         carried[:BARS_AGO] = self._kept
-        for k, columns in self._ends.advance(tile):
+        for k, columns in enumerate(tile.week_starts):
             now = carried[BARS_AGO + k]
             now[...] = carried[BARS_AGO + k - 1]
             if len(columns):

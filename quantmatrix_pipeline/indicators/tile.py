@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 from quantmatrix_pipeline.indicators.stage_rules import StageRules
+from quantmatrix_pipeline.indicators.weeks import Columns as Weeks
+from quantmatrix_pipeline.indicators.weeks import week_starts
 
 TILE_ROWS = 32
 
@@ -55,6 +58,7 @@ class Tile:
         "_out",
         "_panel",
         "_per_unit",
+        "_week_starts",
         "row0",
         "row1",
         "rows",
@@ -74,6 +78,7 @@ class Tile:
             for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
         )
         self._per_unit = self._one_per_unit()
+        self._week_starts: list[Weeks] | None = None
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
         rows = self.work.floats(name, self.rows + 1, self.width)
@@ -122,6 +127,28 @@ class Tile:
     def session(self) -> Dates:
         """Shape (rows, width): the sessions of the tile."""
         return self._panel.session[self.row0 : self.row1, self._columns]
+
+    @property
+    def week_starts(self) -> list[Weeks]:
+        """For each row of the tile the instruments whose bar there is the first of a calendar week, not their first."""
+        if self._week_starts is None:
+            starts = week_starts(self._panel.session[max(self.row0 - 1, 0) : self.row1, self._columns])
+            self._week_starts = starts if self.row0 else [np.empty(0, np.intp), *starts]
+        return self._week_starts
+
+    @property
+    def benchmark(self) -> Benchmark | None:
+        return self._panel.benchmark
+
+    def over_benchmark(self) -> Floats | None:
+        """Return shape (rows, width): the closes in units of the benchmark's, NaN where they can't be compared."""
+        benchmark, dividends_in = self._panel.benchmark, self._panel.dividends_in
+        if benchmark is None:
+            return None
+        ratio = np.divide(self.close, benchmark.at(self.session), out=self.scratch("over benchmark"))
+        included = np.zeros(self.width, np.bool_) if dividends_in is None else dividends_in[self._columns]
+        ratio[:, included != benchmark.dividends_in] = np.nan
+        return ratio
 
     @property
     def volume(self) -> Floats:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.panel import Dates, Floats
-from quantmatrix_pipeline.indicators.tile import Tile
 
 Columns = npt.NDArray[np.intp]
 
@@ -21,23 +18,15 @@ def week_number(session: Dates) -> npt.NDArray[np.int64]:
     return np.asarray((session.view(np.int64) + _MONDAY) // 7)
 
 
-class WeekEnds:
-    """Tells, tile by tile, where a new calendar week begins; a week without a bar of the instrument is none of its."""
+def week_starts(session: Dates) -> list[Columns]:
+    """Tell, for each row of sessions but the first, in which columns a new calendar week begins.
 
-    def __init__(self) -> None:
-        self._last: npt.NDArray[np.int64] | None = None
-
-    def advance(self, tile: Tile) -> Iterator[tuple[int, Columns]]:
-        """Yield each row of the tile with the instruments whose bar there is the first of a week, their first bar
-        excepted; the row after an instrument's last bar counts as one.
-        """
-        week = week_number(tile.session)
-        before = np.concatenate((week[:1] if self._last is None else self._last, week[:-1]))
-        self._last = week[-1:].copy()
-        row, column = np.nonzero(week != before)
-        first = np.searchsorted(row, np.arange(tile.rows + 1))
-        for k in range(tile.rows):
-            yield k, column[first[k] : first[k + 1]]
+    A week without a bar of the instrument is none of its; the row after an instrument's last bar begins one.
+    """
+    week = week_number(session)
+    row, column = np.nonzero(week[1:] != week[:-1])
+    first = np.searchsorted(row, np.arange(len(week)))
+    return [column[first[k] : first[k + 1]] for k in range(len(week) - 1)]
 
 
 class CompletedWeeks:

@@ -21,6 +21,7 @@ from quantmatrix_pipeline.providers.select import Selection, constituents_source
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
 from quantmatrix_pipeline.settings import Settings, Source, load
+from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
 from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
@@ -93,10 +94,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
         return self.settings.benchmark or ("IBM" if self.source.name == "sample" else "SPY")
 
     @property
-    def stage_rules(self) -> StageRules:
-        """The thresholds of the weekly stage."""
+    def method(self) -> Method:
+        """By which settings snapshots and history are computed; nothing here asks the source."""
         s = self.settings
-        return StageRules(s.stage_flat_percent, s.stage_near_percent, s.stage_far_percent)
+        rules = StageRules(s.stage_flat_percent, s.stage_near_percent, s.stage_far_percent)
+        return Method(s.benchmark or DEFAULT_METHOD.benchmark, rules)
 
     def newest_session(self, at: datetime | None = None) -> date:
         """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can

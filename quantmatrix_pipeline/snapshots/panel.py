@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
+
+from quantmatrix_pipeline.bars.batch import Basis, Bools, Ints
 from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
-from quantmatrix_pipeline.bars.stored import split_table, stored_units
+from quantmatrix_pipeline.bars.stored import SourceIds, Sources, split_table, stored_units
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse import bars as tables
@@ -32,14 +36,26 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy().astype("datetime64[D]", copy=False)
     columns = {name: bars[name].to_numpy() for name in tables.PRICES}
+    sources, source = tables.sources(warehouse), bars["source_id"].to_numpy()
     if not len(splits.keys):  # every unit is exactly 1: nothing to work out, nothing to multiply
-        return Panel.from_rows(instrument, session, **columns)
-    quoted = stored_units(splits, instrument, session, bars["source_id"].to_numpy(), tables.sources(warehouse))
-    volume = columns.pop("volume") / quoted
-    return Panel.from_rows(
-        instrument,
-        session,
-        **{name: price * quoted for name, price in columns.items()},
-        volume=volume,
-        unit=splits.unit(instrument, session),
-    )
+        panel = Panel.from_rows(instrument, session, **columns)
+    else:
+        quoted = stored_units(splits, instrument, session, source, sources)
+        volume = columns.pop("volume") / quoted
+        panel = Panel.from_rows(
+            instrument,
+            session,
+            **{name: price * quoted for name, price in columns.items()},
+            volume=volume,
+            unit=splits.unit(instrument, session),
+        )
+    return replace(panel, dividends_in=_dividends_in(panel, instrument, source, sources))
+
+
+def _dividends_in(panel: Panel, instrument: Ints, source: SourceIds, sources: Sources) -> Bools | None:
+    """Return whose prices include dividends in any bar, None where nobody's do."""
+    lowered = [number for number, (_, basis, _) in sources.items() if basis == Basis.SPLIT_DIVIDEND]
+    if not lowered:
+        return None
+    found = np.isin(panel.instrument_ids, instrument[np.isin(source, lowered)])
+    return found if found.any() else None

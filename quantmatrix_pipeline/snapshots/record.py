@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.indicators.panel import Panel
-from quantmatrix_pipeline.indicators.stage_rules import DEFAULT_RULES, StageRules
 from quantmatrix_pipeline.snapshots import rows as analysis
+from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import history as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
@@ -54,7 +54,7 @@ def update_snapshots(
     *,
     grace: timedelta,
     now: datetime,
-    stage_rules: StageRules = DEFAULT_RULES,
+    method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
 ) -> SnapshotReport:
     """Compute every instrument's newest row as of `session` and keep it as its snapshot.
@@ -65,7 +65,7 @@ def update_snapshots(
     started = time.perf_counter()
     with warehouse.exclusive("history", lock_wait_seconds):
         session = max(session, tables.newest_snapshot(warehouse) or session)
-        newest = analysis.newest_rows(replace(read_panel(warehouse, session), stage_rules=stage_rules))
+        newest = analysis.newest_rows(method.applied_to(warehouse, read_panel(warehouse, session)))
         expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
         newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
         with warehouse.arrow() as transaction:
@@ -79,7 +79,7 @@ def record_history(
     last: date,
     *,
     now: datetime,
-    stage_rules: StageRules = DEFAULT_RULES,
+    method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
 ) -> HistoryReport:
     """Record the rows of all sessions of [first, last], both inclusive: one panel, one pass, one transaction.
@@ -94,7 +94,7 @@ def record_history(
             transaction.lock("history")
             # Before the bars are read: what an ingestion commits after this leaves a note of its own.
             due = tables.take_due(transaction)
-            panel = replace(read_panel(warehouse, last), stage_rules=stage_rules)
+            panel = method.applied_to(warehouse, read_panel(warehouse, last))
             before = tables.recorded_sessions(transaction, min(due.values())) if due else []
             if tables.holds_rows(transaction, first, last):
                 counts = _record_again(transaction, panel, first, last, now)
@@ -102,7 +102,13 @@ def record_history(
                 with contextlib.closing(_ahead(_rows(panel, first, last))) as computed:
                     counts = tables.record_first(transaction, computed, now)
             others = [s for s in before if not first <= s <= last]
-            counts += _record_due(warehouse, transaction, due, others, stage_rules, now)
+            if others and others[-1] > last:
+                panel = method.applied_to(warehouse, read_panel(warehouse, others[-1]))
+                # The snapshots stand there, whose ranks are among what is known now: all of them are recorded again.
+                newest = others.pop()
+                counts += _record_again(transaction, panel, newest, newest, now)
+            if others:
+                counts += _record_due(transaction, panel, due, others, now)
     return HistoryReport(first, last, counts, time.perf_counter() - started)
 
 
@@ -125,21 +131,18 @@ def _record_again(
 
 
 def _record_due(
-    warehouse: Warehouse,
-    transaction: ArrowTransaction,
-    due: dict[int, date],
-    sessions: list[date],
-    stage_rules: StageRules,
-    now: datetime,
+    transaction: ArrowTransaction, panel: Panel, due: dict[int, date], sessions: list[date], now: datetime
 ) -> tables.HistoryCounts:
-    """Record again, of what is due, the sessions recorded before; a first load, before which there are none, costs
-    nothing.
+    """Record again, of the instruments that are due, the given sessions from the first that is due on.
+
+    What these instruments' bars changed for others (their ranks, the mean of the universe) stays as it was recorded:
+    the history says what was known at each session's time.
     """
     counts = tables.HistoryCounts(0, 0, 0)
-    late = {i: since for i, since in due.items() if sessions and since <= sessions[-1]}
-    if not late:
+    late = {i: since for i, since in due.items() if since <= sessions[-1]}
+    panel = panel.select(np.flatnonzero(np.isin(panel.instrument_ids, list(late))))
+    if not panel.width:
         return counts
-    panel = replace(read_panel(warehouse, sessions[-1], sorted(late)), stage_rules=stage_rules)
     first = min(late.values())
     stored = tables.RecordedRows(
         transaction, panel.instrument_ids, first, sessions[-1], ("close", *analysis.COLUMN_NAMES)

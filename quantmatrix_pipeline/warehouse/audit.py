@@ -76,10 +76,18 @@ def bars_of_session(warehouse: Warehouse, session: date) -> int:
     return int(warehouse.scalar("SELECT count(*) FROM price_data_1d WHERE session = :session", session=session))
 
 
-def snapshots_unlike_history(warehouse: Warehouse, columns: Sequence[str], limit: int = 20) -> list[dict[str, Any]]:
-    """Return snapshots whose newest history revision of the same session is missing or has other numbers."""
-    same = ", ".join(f"c.{name}" for name in ("close", *columns))
-    recorded = same.replace("c.", "h.")
+def snapshots_unlike_history(
+    warehouse: Warehouse, columns: Sequence[str], at_newest: Sequence[str], limit: int = 20
+) -> list[dict[str, Any]]:
+    """Return snapshots whose newest history revision of the same session is missing or has other numbers.
+
+    The columns `at_newest` are compared for snapshots of the newest session only.
+    """
+
+    def differ(names: Sequence[str]) -> str:
+        own, recorded = (", ".join(f"{table}.{name}" for name in names) for table in "ch")
+        return f"(({own}) IS DISTINCT FROM ({recorded}))"
+
     rows = warehouse.rows(
         f"""
         SELECT s.symbol, c.session, h.revision
@@ -91,7 +99,8 @@ def snapshots_unlike_history(warehouse: Warehouse, columns: Sequence[str], limit
             ORDER BY h.revision DESC LIMIT 1
         ) h ON true
         WHERE EXISTS (SELECT FROM market_analysis_history x WHERE x.session = c.session)
-          AND (h.revision IS NULL OR ({same}) IS DISTINCT FROM ({recorded}))
+          AND (h.revision IS NULL OR {differ(columns)}
+               OR (c.session = (SELECT max(session) FROM market_analysis_cache) AND {differ(at_newest)}))
         ORDER BY s.symbol
         LIMIT :limit
         """,
