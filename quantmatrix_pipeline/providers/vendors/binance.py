@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 
 import msgspec
 import numpy as np
@@ -30,28 +31,36 @@ from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_midnight
-from quantmatrix_pipeline.providers.transport.reading import decode, finite, same_symbol
+from quantmatrix_pipeline.providers.transport.reading import (
+    UnixMilliseconds,
+    decode,
+    decode_any,
+    finite,
+    finite_or_none,
+    positive,
+    prices,
+    same_symbol,
+)
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import (
-    CAPABILITIES,
     DAY,
-    STEPS,
+    INTRADAY,
     Candles,
-    MillisecondsStamp,
     at_milliseconds,
-    daily,
     ended,
-    intraday,
     joined,
     midnight,
+    serve_daily,
+    serve_intraday,
 )
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import SECONDS
 
 VENDOR = "binance"
 MOST_ROWS = 1000
 WEIGHT = 2  # what either question is charged
 _SHORTEST_BAN = 120.0  # seconds
 
-_FORBIDDEN, _BANNED, _TOO_MANY, _COUNTRY, _SERVER = 403, 418, 429, 451, 500
+_BANNED = 418
 _TOO_MUCH_WEIGHT = -1003
 _INVALID_SYMBOL = -1121
 _TROUBLE = frozenset({-1000, -1001, -1006, -1007, -1008, -1016})  # of theirs: unknown, disconnected, overloaded
@@ -59,19 +68,19 @@ _UNTIL = re.compile(r"banned until (\d{13})")
 
 
 class _Candle(msgspec.Struct, array_like=True, gc=False):
-    at: MillisecondsStamp
+    at: UnixMilliseconds
     open: float
     high: float
     low: float
     close: float
     volume: float
-    last: MillisecondsStamp  # its last millisecond
+    last: UnixMilliseconds  # its last millisecond
 
 
 class _Ticker(msgspec.Struct, rename="camel"):
     symbol: str
     last_price: float
-    close_time: MillisecondsStamp
+    close_time: UnixMilliseconds
     open_price: float | None = None
     high_price: float | None = None
     low_price: float | None = None
@@ -94,11 +103,11 @@ class Binance(HttpVendor):
     async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
         (request,) = requests
         call = daily_query(request, clock.now())
-        return daily(VENDOR, request, await self._candles(call, DAY))
+        return serve_daily(VENDOR, request, await self._candles(call, DAY))
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
         call = intraday_query(request, clock.now())
-        return intraday(VENDOR, request, await self._candles(call, STEPS[request.interval]))
+        return serve_intraday(VENDOR, request, await self._candles(call, SECONDS[request.interval]))
 
     async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
         (symbol,) = symbols
@@ -129,6 +138,9 @@ def connect(access: Access) -> Binance:
     )
 
 
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
 def daily_query(request: BarRequest, now: datetime) -> Call:
     """Transform a question for daily bars; both ends of the range are inclusive, on the time of the open."""
     first, last = midnight(request.sessions[0]), midnight(request.sessions[-1])
@@ -140,7 +152,7 @@ def intraday_query(request: IntradayRequest, now: datetime) -> Call:
     """Transform a question for intraday bars; one whose range has not ended is not kept."""
     first, end = _milliseconds(request.start), _milliseconds(request.end)
     keep = keep_until_midnight(now) if request.end <= now else 0.0
-    return _candles_query(CAPABILITIES[request.interval], request.symbol, request.interval, first, end - 1, keep)
+    return _candles_query(INTRADAY[request.interval], request.symbol, request.interval, first, end - 1, keep)
 
 
 def _candles_query(capability: Capability, symbol: str, interval: str, first: int, last: int, keep: float) -> Call:
@@ -174,6 +186,9 @@ def quote_query(symbol: str) -> Call:
     )
 
 
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
 def read_candles(call: Call, step: int, answer: Answer) -> tuple[Candles, Call | None]:
     """Transform a page into the candles of `step` seconds that have ended, and the call for the page that follows, None
     after the last one.
@@ -194,10 +209,7 @@ def read_candles(call: Call, step: int, answer: Answer) -> tuple[Candles, Call |
             what = f"{call.endpoint}: row {number} is no candle of {step} s: {row.at} to {row.last}"
             raise MalformedResponse(VENDOR, what, symbol=call.symbol)
     columns = (
-        finite(VENDOR, call, "open", [r.open for r in rows]),
-        finite(VENDOR, call, "high", [r.high for r in rows]),
-        finite(VENDOR, call, "low", [r.low for r in rows]),
-        finite(VENDOR, call, "close", [r.close for r in rows]),
+        *prices(VENDOR, call, rows),
         finite(VENDOR, call, "volume", [r.volume for r in rows]),
     )
     at = np.array([r.at for r in rows], np.int64) // 1000
@@ -230,34 +242,31 @@ def read_quote(call: Call, answer: Answer) -> Quote:
         said.last_price,
         at_milliseconds(said.close_time),
         answer.learned_at,
-        open=_positive(said.open_price),
-        high=_positive(said.high_price),
-        low=_positive(said.low_price),
-        previous_close=_positive(said.prev_close_price),
-        volume=said.volume if said.volume is not None and np.isfinite(said.volume) else None,
-        bid=_positive(said.bid_price),
-        ask=_positive(said.ask_price),
+        open=positive(said.open_price),
+        high=positive(said.high_price),
+        low=positive(said.low_price),
+        previous_close=positive(said.prev_close_price),
+        volume=finite_or_none(said.volume),
+        bid=positive(said.bid_price),
+        ask=positive(said.ask_price),
         currency=symbol.partition("-")[2],
     )
 
 
 def refusal(call: Call, answer: Answer) -> VendorError | None:
     """Return the error that an answer carries, in its status or, whatever the status, in its code."""
-    try:
-        said = msgspec.json.decode(answer.content, type=_Refused)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        said = None
+    said = decode_any(answer, _Refused)
     code, text = (said.code, f"{call.endpoint}: {said.msg}") if said else (0, f"{call.endpoint}: {answer.text(160)}")
-    if answer.status == _COUNTRY:
+    if answer.status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
         what = (
             "is not served from this country; set QM_BINANCE_BASE_URL to where it is, or leave it out of POLICY_CRYPTO"
         )
         return UnsupportedRequest(VENDOR, what)
-    if answer.status in (_BANNED, _TOO_MANY) or code == _TOO_MUCH_WEIGHT:
+    if answer.status in (_BANNED, HTTPStatus.TOO_MANY_REQUESTS) or code == _TOO_MUCH_WEIGHT:
         return RateLimited(VENDOR, text, symbol=call.symbol, retry_after=_pause(answer, text))
-    if answer.status == _FORBIDDEN:  # its firewall's limit; there is no key that could be wrong
+    if answer.status == HTTPStatus.FORBIDDEN:  # its firewall's limit; there is no key that could be wrong
         return RateLimited(VENDOR, f"the firewall refused: {text}", symbol=call.symbol, retry_after=retry_after(answer))
-    if said is None or answer.status >= _SERVER:
+    if said is None or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
     if code == _INVALID_SYMBOL:
         return SymbolNotFound(VENDOR, text, symbol=call.symbol)
@@ -276,7 +285,3 @@ def _pause(answer: Answer, text: str) -> float | None:
 
 def _milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1000)
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) and value > 0 else None

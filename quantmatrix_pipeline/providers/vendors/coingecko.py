@@ -7,14 +7,15 @@ and what lies before these 30 days can't be told. Each is stamped with the insta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.bars.batch import BarBatch, Basis
 from quantmatrix_pipeline.errors import (
     AuthFailed,
     MalformedResponse,
@@ -30,10 +31,18 @@ from quantmatrix_pipeline.providers.symbols import from_vendor, to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_midnight
-from quantmatrix_pipeline.providers.transport.reading import decode, finite, one_symbol
+from quantmatrix_pipeline.providers.transport.reading import (
+    UnixMilliseconds,
+    UnixSeconds,
+    decode,
+    decode_any,
+    one_symbol,
+    positive,
+    prices,
+)
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import DAY, MillisecondsStamp, SecondsStamp
-from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import DAY
+from quantmatrix_pipeline.providers.vendors.shared.served_bars import serve_daily
 
 VENDOR = "coingecko"
 COINS_PER_CALL = 50
@@ -42,15 +51,13 @@ _ASKED_DAYS = 30
 _CANDLE = 4 * 3600  # seconds
 _SETTLED = timedelta(minutes=35)  # after midnight, when the vendor says that the day before is complete
 
-_TOO_MANY, _SERVER = 429, 500
-_UNAUTHORIZED, _NOT_FOUND = 401, 404
 _NOT_IN_PLAN = 10005
 _TOO_FAR_BACK = 10012
 _WRONG_KEY = frozenset({10002, 10010, 10011})
 
 
 class _Candle(msgspec.Struct, array_like=True, gc=False):
-    end: MillisecondsStamp
+    end: UnixMilliseconds
     open: float
     high: float
     low: float
@@ -60,7 +67,7 @@ class _Candle(msgspec.Struct, array_like=True, gc=False):
 class _Price(msgspec.Struct):
     usd: float | None = None
     usd_market_cap: float | None = None
-    last_updated_at: SecondsStamp | None = None
+    last_updated_at: UnixSeconds | None = None
 
 
 class _Status(msgspec.Struct):
@@ -84,12 +91,12 @@ class CoinGecko(HttpVendor):
 
     async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
         (request,) = requests
-        call = candles_query(request, clock.now())
-        return await self.http.ask(call, lambda answer: read_candles(call, request, answer))
+        call = daily_query(request, clock.now())
+        return await self.http.ask(call, lambda answer: read_daily(call, request, answer))
 
     async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
-        call = prices_query(symbols)
-        return await self.http.ask(call, lambda answer: read_prices(call, answer))
+        call = quotes_query(symbols)
+        return await self.http.ask(call, lambda answer: read_quotes(call, answer))
 
 
 def connect(access: Access) -> CoinGecko:
@@ -109,7 +116,10 @@ def key_header(base_url: str) -> str:
     return "x-cg-pro-api-key" if (urlsplit(base_url).hostname or "").startswith("pro-api.") else "x-cg-demo-api-key"
 
 
-def candles_query(request: BarRequest, now: datetime) -> Call:
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+def daily_query(request: BarRequest, now: datetime) -> Call:
     """Transform a question for daily bars; all 30 days are asked for whatever is wanted, so that one answer serves a
     coin until the next day is complete.
 
@@ -132,7 +142,7 @@ def candles_query(request: BarRequest, now: datetime) -> Call:
     )
 
 
-def prices_query(symbols: Sequence[str]) -> Call:
+def quotes_query(symbols: Sequence[str]) -> Call:
     """Transform a question for prices; symbols that have no id there are left out.
 
     Raises
@@ -163,7 +173,10 @@ def prices_query(symbols: Sequence[str]) -> Call:
     )
 
 
-def read_candles(call: Call, request: BarRequest, answer: Answer) -> DailyAnswer:
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def read_daily(call: Call, request: BarRequest, answer: Answer) -> DailyAnswer:
     """Transform an answer into the days that all six candles are there of, and that have settled.
 
     Raises
@@ -172,14 +185,7 @@ def read_candles(call: Call, request: BarRequest, answer: Answer) -> DailyAnswer
         If it is not of the documented shape, the candles are no ascending ones of four hours, or a price is no number.
     """
     rows = decode(VENDOR, call, answer, list[_Candle])
-    prices = np.array(
-        [
-            finite(VENDOR, call, "open", [r.open for r in rows]),
-            finite(VENDOR, call, "high", [r.high for r in rows]),
-            finite(VENDOR, call, "low", [r.low for r in rows]),
-            finite(VENDOR, call, "close", [r.close for r in rows]),
-        ]
-    )
+    opened, high, low, close = prices(VENDOR, call, rows)
     end = np.array([r.end for r in rows], np.int64)
     # The last candle may be the one under way, stamped with the instant of the answer, or with the end to come.
     if len(end) and (end[-1] % (1000 * _CANDLE) or end[-1] > answer.learned_at.timestamp() * 1000):
@@ -194,27 +200,20 @@ def read_candles(call: Call, request: BarRequest, answer: Answer) -> DailyAnswer
     whole = (count == DAY // _CANDLE) & settled
     taken = [slice(at, at + DAY // _CANDLE) for at in first[whole]]
     columns = (
-        np.array([prices[0, day][0] for day in taken], np.float64),
-        np.array([prices[1, day].max() for day in taken], np.float64),
-        np.array([prices[2, day].min() for day in taken], np.float64),
-        np.array([prices[3, day][-1] for day in taken], np.float64),
+        np.array([opened[day][0] for day in taken], np.float64),
+        np.array([high[day].max() for day in taken], np.float64),
+        np.array([low[day].min() for day in taken], np.float64),
+        np.array([close[day][-1] for day in taken], np.float64),
         np.full(len(taken), np.nan),
     )
-    held = HeldBars(one_symbol(request.symbol, days[whole].astype("datetime64[D]"), columns))
-    bars = held.serve([request], weekends=False)
+    bars = one_symbol(request.symbol, days[whole].astype("datetime64[D]"), columns)
     reach = _reaches_to(answer.learned_at)
-    return DailyAnswer(
-        VENDOR,
-        Basis.RAW,
-        None,
-        bars if len(bars) else BarBatch.empty(),
-        silent=() if len(bars) else (request.symbol,),
-        learned_at=answer.learned_at,
-        asked_from=reach if request.first < reach else None,
+    return replace(
+        serve_daily(VENDOR, request, bars, answer.learned_at), asked_from=reach if request.first < reach else None
     )
 
 
-def read_prices(call: Call, answer: Answer) -> list[Quote]:
+def read_quotes(call: Call, answer: Answer) -> list[Quote]:
     """Transform an answer; a coin without a price is left out. The volume is in dollars there, so none is given.
 
     Raises
@@ -233,11 +232,11 @@ def read_prices(call: Call, answer: Answer) -> list[Quote]:
     for coin, price in said.items():
         if price.usd is None:
             continue
-        if not np.isfinite(price.usd) or price.usd <= 0 or price.last_updated_at is None:
+        if positive(price.usd) is None or price.last_updated_at is None:
             what = f"{call.endpoint}: the price of {coin} is {price.usd} at {price.last_updated_at}"
             raise MalformedResponse(VENDOR, what, symbol=call.symbol)
         at = datetime.fromtimestamp(price.last_updated_at, UTC)
-        cap = price.usd_market_cap if price.usd_market_cap and np.isfinite(price.usd_market_cap) else None  # 0: unknown
+        cap = positive(price.usd_market_cap)
         quotes.append(Quote(VENDOR, from_vendor(VENDOR, coin), price.usd, at, answer.learned_at, market_cap=cap))
     if not quotes and call.symbol is not None:
         raise SymbolNotFound(VENDOR, f"{call.endpoint}: no price of {call.params['ids']}", symbol=call.symbol)
@@ -246,17 +245,16 @@ def read_prices(call: Call, answer: Answer) -> list[Quote]:
 
 def refusal(call: Call, answer: Answer) -> VendorError | None:
     """Return the error that an answer carries; a 401 may be about the plan or how far back it reaches, not the key."""
-    try:
-        said = msgspec.json.decode(answer.content, type=_Refused)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    said = decode_any(answer, _Refused)
+    if said is None:
         return None
     status = said.error.status if isinstance(said.error, _Inner) else said.status
     words = said.error if isinstance(said.error, str) else status.error_message if status else None
-    if words is None or answer.status >= _SERVER:
+    if words is None or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
     code = status.error_code if status else 0
     text = f"{call.endpoint}: {words}" + (f" ({code})" if code else "")
-    if code == _TOO_MANY or answer.status == _TOO_MANY:
+    if HTTPStatus.TOO_MANY_REQUESTS in (code, answer.status):
         if "month" in words.lower():
             return QuotaExhausted(VENDOR, text, symbol=call.symbol)
         return RateLimited(VENDOR, text, symbol=call.symbol, retry_after=retry_after(answer))
@@ -264,9 +262,9 @@ def refusal(call: Call, answer: Answer) -> VendorError | None:
         return UnsupportedRequest(VENDOR, text, symbol=call.symbol)
     if code == _NOT_IN_PLAN:
         return UnsupportedRequest(VENDOR, text)
-    if code in _WRONG_KEY or answer.status == _UNAUTHORIZED:
+    if code in _WRONG_KEY or answer.status == HTTPStatus.UNAUTHORIZED:
         return AuthFailed(VENDOR, f"{text}; check COINGECKO_API_KEY, and that QM_COINGECKO_BASE_URL is its plan's host")
-    if answer.status == _NOT_FOUND or "not found" in words.lower():
+    if answer.status == HTTPStatus.NOT_FOUND or "not found" in words.lower():
         return SymbolNotFound(VENDOR, text, symbol=call.symbol)
     return MalformedResponse(VENDOR, text, symbol=call.symbol)
 

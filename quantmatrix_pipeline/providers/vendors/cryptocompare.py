@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 
 import msgspec
 import numpy as np
@@ -29,32 +30,29 @@ from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_midnight
-from quantmatrix_pipeline.providers.transport.reading import decode, finite
+from quantmatrix_pipeline.providers.transport.reading import UnixSeconds, decode, decode_any, finite, prices
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 from quantmatrix_pipeline.providers.vendors.shared.crypto_candles import (
-    CAPABILITIES,
     DAY,
-    STEPS,
+    INTRADAY,
     Candles,
-    SecondsStamp,
-    daily,
     ended,
-    intraday,
     joined,
     midnight,
+    serve_daily,
+    serve_intraday,
 )
+from quantmatrix_pipeline.providers.vendors.shared.market_hours import SECONDS
 
 VENDOR = "cryptocompare"
 MOST_POINTS = 2000  # minutes or days of one call, and one more
 MINUTE_REACH = 7  # days for which minutes are kept there
 
 _RATE_LIMIT = 99
-_TOO_MANY, _SERVER = 429, 500
-_AUTH = (401, 403)
 
 
 class _Row(msgspec.Struct, gc=False):
-    time: SecondsStamp
+    time: UnixSeconds
     open: float
     high: float
     low: float
@@ -97,11 +95,11 @@ class CryptoCompare(HttpVendor):
     async def daily_bars(self, requests: Sequence[BarRequest]) -> DailyAnswer:
         (request,) = requests
         calls = daily_queries(request, clock.now())
-        return daily(VENDOR, request, await self._candles(calls, DAY))
+        return serve_daily(VENDOR, request, await self._candles(calls, DAY))
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
         calls = intraday_queries(request, clock.now())
-        return intraday(VENDOR, request, await self._candles(calls, STEPS[request.interval]))
+        return serve_intraday(VENDOR, request, await self._candles(calls, SECONDS[request.interval]))
 
     async def _candles(self, calls: Sequence[Call], step: int) -> Candles:
         """Return all pages; the newest is asked for first, and none that lies before the coin's first trade."""
@@ -128,6 +126,9 @@ def connect(access: Access) -> CryptoCompare:
     )
 
 
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
 def daily_queries(request: BarRequest, now: datetime) -> list[Call]:
     """Transform a question for daily bars into one call for each 2,001 days, the newest first."""
     call = _query(Capability.CRYPTO_DAILY, "histoday", request.symbol, keep_until_midnight(now))
@@ -140,10 +141,10 @@ def intraday_queries(request: IntradayRequest, now: datetime) -> list[Call]:
 
     The vendor counts the minutes that a bar of five is made from, so that a page holds 401 of those.
     """
-    step = STEPS[request.interval]
+    step = SECONDS[request.interval]
     many = step // 60
     keep = keep_until_midnight(now) if request.end <= now else 0.0
-    call = _query(CAPABILITIES[request.interval], "histominute", request.symbol, keep)
+    call = _query(INTRADAY[request.interval], "histominute", request.symbol, keep)
     if many > 1:
         call = replace(call, params={**call.params, "aggregate": str(many)})
     first = -(-int(request.start.timestamp()) // step) * step
@@ -174,6 +175,9 @@ def _pages(call: Call, first: int, last: int, step: int, most: int) -> list[Call
     return calls
 
 
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
 def read_candles(call: Call, step: int, answer: Answer) -> tuple[Candles, bool]:
     """Transform a page into the bars of `step` seconds that have ended, and whether there may be older ones.
 
@@ -185,10 +189,7 @@ def read_candles(call: Call, step: int, answer: Answer) -> tuple[Candles, bool]:
     rows = decode(VENDOR, call, answer, _Body).body.rows
     traded = [r for r in rows if not _before_listing(r)]
     columns = (
-        finite(VENDOR, call, "open", [r.open for r in traded]),
-        finite(VENDOR, call, "high", [r.high for r in traded]),
-        finite(VENDOR, call, "low", [r.low for r in traded]),
-        finite(VENDOR, call, "close", [r.close for r in traded]),
+        *prices(VENDOR, call, traded),
         finite(VENDOR, call, "volumefrom", [r.volumefrom for r in traded]),
     )
     at = np.array([r.time for r in traded], np.int64)
@@ -206,18 +207,15 @@ def _before_listing(row: _Row) -> bool:
 
 def refusal(call: Call, answer: Answer) -> VendorError | None:
     """Return the error that an answer carries; mostly its words alone say which."""
-    try:
-        said = msgspec.json.decode(answer.content, type=_Refused)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        said = None
-    if answer.status >= _SERVER:
+    said = decode_any(answer, _Refused)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
-    if answer.status in _AUTH:
+    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return _wrong_key(said.message if said else answer.text(160))
     if said is None or said.response != "Error":
         return None
     text, words = f"{call.endpoint}: {said.message}", said.message.lower()
-    if said.type == _RATE_LIMIT or answer.status == _TOO_MANY:
+    if said.type == _RATE_LIMIT or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         if said.rate_limit is not None and _used_up(said.rate_limit):
             return QuotaExhausted(VENDOR, text, symbol=call.symbol)
         pause = said.cooldown if said.cooldown is not None else retry_after(answer)

@@ -6,6 +6,7 @@ Values come as text, a day without one as "."; a refusal is HTTP 400 with a mess
 from __future__ import annotations
 
 from datetime import date
+from http import HTTPStatus
 
 import msgspec
 import numpy as np
@@ -23,13 +24,12 @@ from quantmatrix_pipeline.providers.contract import Capability, Offer
 from quantmatrix_pipeline.providers.symbols import to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.http import retry_after
-from quantmatrix_pipeline.providers.transport.reading import decode, sessions
+from quantmatrix_pipeline.providers.transport.reading import decode, decode_any, sessions
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
 
 VENDOR = "fred"
 MOST_ROWS = 100_000  # of one answer: 273 years of days
 _DAY = 24 * 3600.0
-_TOO_MANY, _SERVER = 429, 500
 
 
 class _Observation(msgspec.Struct):
@@ -121,14 +121,13 @@ def _value(call: Call, row: int, text: str) -> float:
 
 def refusal(call: Call, answer: Answer) -> VendorError | None:
     """Return the error that an answer carries; FRED says which only in words."""
-    try:
-        said = msgspec.json.decode(answer.content, type=_Refused)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    said = decode_any(answer, _Refused)
+    if said is None:
         return None
     code, text = said.error_code, f"{call.endpoint}: {' '.join(said.error_message.split())}"
-    if code >= _SERVER:
+    if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return VendorUnavailable(VENDOR, text, symbol=call.symbol)
-    if _TOO_MANY in (code, answer.status):
+    if HTTPStatus.TOO_MANY_REQUESTS in (code, answer.status):
         return RateLimited(VENDOR, text, symbol=call.symbol, retry_after=retry_after(answer))
     if "api_key" in text:
         return AuthFailed(VENDOR, f"{text} Check FRED_API_KEY.")

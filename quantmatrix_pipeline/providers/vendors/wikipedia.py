@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from quantmatrix_pipeline.providers.contract import Capability, Offer
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
+from quantmatrix_pipeline.providers.vendors.shared.index_members import FEWEST
 
 VENDOR = "wikipedia"
 _DAY = 24 * 3600.0
@@ -39,17 +39,11 @@ _HEADERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    path: str
-    minimum: int  # fewer members than this is a broken page, not a change of the index
-
-
-PAGES: Mapping[str, _Page] = MappingProxyType(
+PAGES: Mapping[str, str] = MappingProxyType(
     {
-        "SP500": _Page("/wiki/List_of_S%26P_500_companies", 490),
-        "NASDAQ100": _Page("/wiki/Nasdaq-100", 95),
-        "DOW30": _Page("/wiki/Dow_Jones_Industrial_Average", 30),
+        "SP500": "/wiki/List_of_S%26P_500_companies",
+        "NASDAQ100": "/wiki/Nasdaq-100",
+        "DOW30": "/wiki/Dow_Jones_Industrial_Average",
     }
 )
 
@@ -60,8 +54,8 @@ class Wikipedia(HttpVendor):
     name = VENDOR
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
-        call = page_query(index)
-        return await self.http.ask(call, lambda answer: read_members(index, answer))
+        call = constituents_query(index)
+        return await self.http.ask(call, lambda answer: read_constituents(index, answer))
 
 
 def connect(access: Access) -> Wikipedia:
@@ -70,7 +64,7 @@ def connect(access: Access) -> Wikipedia:
     return Wikipedia(access.http(VENDOR, refusal, headers=headers), {Capability.CONSTITUENTS: Offer()})
 
 
-def page_query(index: str) -> Call:
+def constituents_query(index: str) -> Call:
     """Transform a question for the members of an index.
 
     Raises
@@ -78,10 +72,10 @@ def page_query(index: str) -> Call:
     UnsupportedRequest
         If there is no page for it.
     """
-    return Call(Capability.CONSTITUENTS, "wiki", _page(index).path, symbol=index, keep_seconds=_DAY)
+    return Call(Capability.CONSTITUENTS, "wiki", _page(index), symbol=index, keep_seconds=_DAY)
 
 
-def read_members(index: str, answer: Answer) -> ConstituentsAnswer:
+def read_constituents(index: str, answer: Answer) -> ConstituentsAnswer:
     """Transform a page into the members on the day on which it was read; raises as `parse_members` does."""
     members = parse_members(index, answer.content.decode(errors="replace"))
     return ConstituentsAnswer(VENDOR, index, answer.learned_at.date(), members)
@@ -107,7 +101,7 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
     MalformedResponse
         If no table has both columns, a symbol can't be read, one stands twice, or members are too few.
     """
-    known = _page(index)
+    _page(index)
     try:
         tables = pd.read_html(io.StringIO(page), flavor="lxml", keep_default_na=False)
     except (ValueError, XMLSyntaxError) as error:
@@ -125,12 +119,12 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
             raise MalformedResponse(VENDOR, f"the members' table of {index}, row {row}: {text['symbol']!r} {what}")
         rest = (text.get(c) for c in ("name", "sector", "industry", "sub_industry"))
         members[symbol] = Member(symbol, *rest)
-    if len(members) < known.minimum:
-        raise MalformedResponse(VENDOR, f"the page of {index} names {len(members)} members, fewer than {known.minimum}")
+    if len(members) < FEWEST[index]:
+        raise MalformedResponse(VENDOR, f"the page of {index} names {len(members)} members, fewer than {FEWEST[index]}")
     return tuple(members.values())
 
 
-def _page(index: str) -> _Page:
+def _page(index: str) -> str:
     if index not in PAGES:
         # Named as what is asked for: without it, the error would say that there are no members of any index.
         raise UnsupportedRequest(VENDOR, f"has no table of it; known are {', '.join(PAGES)}", symbol=index)

@@ -10,36 +10,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.errors import UnsupportedRequest
-from quantmatrix_pipeline.providers.answers import (
-    ActionsAnswer,
-    DailyAnswer,
-    IntradayBars,
-    OptionChain,
-    Profile,
-    Quote,
+from quantmatrix_pipeline.errors import (
+    MalformedResponse,
+    SymbolNotFound,
+    UnsupportedRequest,
+    VendorError,
+    VendorUnavailable,
 )
+from quantmatrix_pipeline.providers.answers import ActionsAnswer, DailyAnswer, IntradayBars, OptionChain, Profile, Quote
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Offer
 from quantmatrix_pipeline.providers.symbols import is_crypto, to_vendor
-from quantmatrix_pipeline.providers.transport.calls import Call
+from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.kept_for import keep_until_close, keep_until_midnight
+from quantmatrix_pipeline.providers.transport.reading import decode_any
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.yahoo_answers import (
-    joined,
-    read_actions,
-    read_daily,
-    read_intraday,
-    read_options,
-    read_profile,
-    read_quotes,
-    refusal,
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import named, serve_dividends, serve_splits
+from quantmatrix_pipeline.providers.vendors.yahoo_answers import read_options, read_profile, read_quotes
+from quantmatrix_pipeline.providers.vendors.yahoo_charts import read_actions, read_daily, read_intraday, serve_intraday
+from quantmatrix_pipeline.providers.vendors.yahoo_session import (
+    BEFORE_LISTING,
+    CHART,
+    HOST,
+    VENDOR,
+    YahooHttp,
+    YahooSession,
 )
-from quantmatrix_pipeline.providers.vendors.yahoo_session import CHART, HOST, VENDOR, YahooHttp, YahooSession
 
 QUOTES_PER_CALL = 50
+LONGEST_REFUSAL = 4096  # bytes; a chart need not be read twice to see that it is no refusal
 _MARGIN = timedelta(days=1)  # a session of Sydney opens on the UTC day before
 _LONGEST_1M = timedelta(days=7)  # of the 8 days that a call may name
 _OFFERS = {
@@ -57,6 +62,16 @@ _OFFERS = {
     Capability.CRYPTO_QUOTES: Offer(symbols_per_call=QUOTES_PER_CALL),
 }
 _DAY = 24 * 3600.0
+_OUT_OF_REACH = ("not available for startTime", "must be within the last", "allowed to be fetched")
+
+
+class _Error(msgspec.Struct):
+    code: str | None = None
+    description: str | None = None
+
+
+class _Failed(msgspec.Struct):
+    error: _Error | None = None
 
 
 class Yahoo(HttpVendor):
@@ -72,7 +87,7 @@ class Yahoo(HttpVendor):
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
         calls = intraday_queries(request, _now())
-        return joined([await self._intraday(call, request) for call in calls])
+        return serve_intraday([await self._intraday(call, request) for call in calls])
 
     async def _intraday(self, call: Call, request: IntradayRequest) -> IntradayBars:
         return await self.http.ask(call, lambda answer: read_intraday(call, request, answer))
@@ -83,16 +98,14 @@ class Yahoo(HttpVendor):
         return await self.http.ask(call, lambda answer: read_quotes(call, theirs, answer))
 
     async def splits(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
-        call = daily_query(Capability.SPLITS, _named(symbol, "splits"), first, _now())
+        call = daily_query(Capability.SPLITS, named(VENDOR, symbol), first, _now())
         splits, _ = await self.http.ask(call, lambda answer: read_actions(call, answer))
-        return ActionsAnswer(VENDOR, symbol, first, last, splits=tuple(s for s in splits if first <= s.ex_date <= last))
+        return serve_splits(VENDOR, symbol, first, last, splits)
 
     async def dividends(self, symbol: str | None, first: date, last: date) -> ActionsAnswer:
-        call = daily_query(Capability.DIVIDENDS, _named(symbol, "dividends"), first, _now())
-        _, paid = await self.http.ask(call, lambda answer: read_actions(call, answer))
-        return ActionsAnswer(
-            VENDOR, symbol, first, last, dividends=tuple(d for d in paid if first <= d.ex_date <= last)
-        )
+        call = daily_query(Capability.DIVIDENDS, named(VENDOR, symbol), first, _now())
+        _, dividends = await self.http.ask(call, lambda answer: read_actions(call, answer))
+        return serve_dividends(VENDOR, symbol, first, last, dividends)
 
     async def profile(self, symbol: str) -> Profile:
         call = profile_query(symbol)
@@ -210,7 +223,47 @@ def _now() -> datetime:
     return datetime.fromtimestamp(clock.wall(), UTC)
 
 
-def _named(symbol: str | None, what: str) -> str:
-    if symbol is None:
-        raise UnsupportedRequest(VENDOR, f"gives the {what} of one symbol, not of the whole market")
-    return symbol
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def refusal(call: Call, answer: Answer) -> VendorError | None:
+    """Return the error that an answer carries, in whichever of Yahoo's envelopes it comes."""
+    if answer.status < HTTPStatus.BAD_REQUEST and len(answer.content) > LONGEST_REFUSAL:
+        return None
+    if b"Will be right back" in answer.content:
+        return VendorUnavailable(VENDOR, f"{call.endpoint}: Yahoo Finance is down", symbol=call.symbol)
+    error = _said(answer)
+    if error is None:
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return _no_entry(call, f"HTTP {answer.status}: {answer.text(160)}")
+        return None
+    code, text = error.code or "", error.description or ""
+    if answer.content and BEFORE_LISTING in answer.content:
+        return None
+    if code == "Not Found":
+        return SymbolNotFound(VENDOR, text or "not known there", symbol=call.symbol)
+    if code == "Unauthorized":
+        return _no_entry(call, text)
+    if any(words in text for words in _OUT_OF_REACH):
+        return UnsupportedRequest(VENDOR, text, symbol=call.symbol)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None  # the status says it
+    return MalformedResponse(VENDOR, f"{call.endpoint}: {code}: {text}", symbol=call.symbol)
+
+
+def _no_entry(call: Call, text: str) -> MalformedResponse:
+    # There is no key that could be wrong, and charts may be had where quotes are refused: no `AuthFailed`, which would
+    # close all that Yahoo offers.
+    what = f"{call.endpoint}: {text}; Yahoo takes none of yfinance's cookies: wait, or try a newer yfinance"
+    return MalformedResponse(VENDOR, what, symbol=call.symbol)
+
+
+def _said(answer: Answer) -> _Error | None:
+    for envelope in (decode_any(answer, dict[str, Any]) or {}).values():
+        try:
+            error = msgspec.convert(envelope, _Failed).error
+        except msgspec.ValidationError:
+            continue
+        if error is not None:
+            return error
+    return None

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.bars.batch import BarBatch, Basis, Floats
+from quantmatrix_pipeline.bars.batch import Floats
 from quantmatrix_pipeline.errors import MalformedResponse
 from quantmatrix_pipeline.providers.answers import DailyAnswer, IntradayBars
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest
 from quantmatrix_pipeline.providers.transport.calls import Call
 from quantmatrix_pipeline.providers.transport.reading import one_symbol
-from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
+from quantmatrix_pipeline.providers.vendors.shared import served_bars
 
 Seconds = npt.NDArray[np.int64]  # since the epoch
 
 DAY = 24 * 3600
-STEPS = {"1m": 60, "5m": 300}  # seconds from one candle to the next
-CAPABILITIES = {"1m": Capability.CRYPTO_1M, "5m": Capability.CRYPTO_5M}
-
-_YEAR_2100 = 4_102_444_800
-# A stamp beyond is not a time in this unit.
-SecondsStamp = Annotated[int, msgspec.Meta(ge=0, le=_YEAR_2100)]
-MillisecondsStamp = Annotated[int, msgspec.Meta(ge=0, le=1000 * _YEAR_2100)]
+INTRADAY = {"1m": Capability.CRYPTO_1M, "5m": Capability.CRYPTO_5M}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,38 +73,17 @@ def joined(vendor: str, call: Call, pages: Sequence[Candles]) -> Candles:
     return candles
 
 
-def daily(vendor: str, request: BarRequest, candles: Candles) -> DailyAnswer:
+def serve_daily(vendor: str, request: BarRequest, candles: Candles) -> DailyAnswer:
     """Return candles of a day as bars on the UTC days asked for."""
     session = (candles.at // DAY).astype("datetime64[D]")
-    bars = HeldBars(one_symbol(request.symbol, session, candles.columns)).serve([request], weekends=False)
-    return DailyAnswer(
-        vendor,
-        Basis.RAW,
-        None,
-        bars if len(bars) else BarBatch.empty(),
-        silent=() if len(bars) else (request.symbol,),
-        learned_at=candles.learned_at,
-    )
+    bars = one_symbol(request.symbol, session, candles.columns)
+    return served_bars.serve_daily(vendor, request, bars, candles.learned_at)
 
 
-def intraday(vendor: str, request: IntradayRequest, candles: Candles) -> IntradayBars:
+def serve_intraday(vendor: str, request: IntradayRequest, candles: Candles) -> IntradayBars:
     """Return candles of minutes that open at or after the request's start and before its end."""
-    inside = (candles.at >= request.start.timestamp()) & (candles.at < request.end.timestamp())
-    opened, high, low, close, volume = (column[inside] for column in candles.columns)
-    return IntradayBars(
-        vendor,
-        request.symbol,
-        request.interval,
-        Basis.RAW,
-        None,
-        candles.at[inside].astype("datetime64[s]"),
-        opened,
-        high,
-        low,
-        close,
-        volume,
-        candles.learned_at,
-    )
+    opened_at = candles.at.astype("datetime64[s]")
+    return served_bars.serve_intraday(vendor, request, opened_at, candles.columns, candles.learned_at)
 
 
 def midnight(day: np.datetime64) -> int:

@@ -1,4 +1,4 @@
-"""Which bars had closed when an answer came: the newest one that a vendor gives may still be moving."""
+"""Which bars of the US exchanges had closed when an answer came: the newest one that a vendor gives may be moving."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from quantmatrix_pipeline.bars.batch import Bools, Dates
 from quantmatrix_pipeline.providers.answers import Instants
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
 
-SECONDS = {"1m": 60, "5m": 300}
+SECONDS = {"1m": 60, "5m": 300}  # from one bar to the next
 _CLOSE = 16  # o'clock in New York; on a half day that is later than needed, never too early
+
+
+def day_in_new_york(at: datetime) -> date:
+    """Return the day of New York on which an instant lies."""
+    return at.astimezone(NEW_YORK).date()
 
 
 def closed_sessions(session: Dates, at: datetime) -> Bools:

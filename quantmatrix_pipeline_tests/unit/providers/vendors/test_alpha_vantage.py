@@ -30,7 +30,7 @@ from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Intr
 from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
-from quantmatrix_pipeline.providers.vendors import alpha_vantage
+from quantmatrix_pipeline.providers.vendors import alpha_vantage, alpha_vantage_answers
 from quantmatrix_pipeline.providers.vendors.alpha_vantage import AlphaVantage
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asking
@@ -556,14 +556,14 @@ def test_actions_of_a_whole_market_are_not_offered() -> None:
 
 def _read_daily(answer: Answer) -> None:
     request = BarRequest("AAPL", np.array(DAYS, "datetime64[D]"))
-    bars = alpha_vantage.read_daily(alpha_vantage.daily_query("AAPL", NOW), request, answer).bars
+    bars = alpha_vantage_answers.read_daily(alpha_vantage.daily_query("AAPL", NOW), request, answer).bars
     assert all(np.isfinite(column).all() for column in (bars.open, bars.high, bars.low, bars.close))
 
 
 def _read_intraday(answer: Answer) -> None:
     request = IntradayRequest("AAPL", "5m", datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC))
     (call,) = alpha_vantage.intraday_queries(request, NOW)
-    bars = alpha_vantage.serve_intraday(request, [alpha_vantage.read_month(call, answer)])
+    bars = alpha_vantage_answers.serve_intraday(request, [alpha_vantage_answers.read_intraday(call, answer)])
     assert all(np.isfinite(column).all() for column in (bars.open, bars.high, bars.low, bars.close))
 
 
@@ -575,11 +575,14 @@ _QUERY = alpha_vantage.quote_query("AAPL")
     [
         (OK, _read_daily),
         (minutes({"2026-11-02 09:35:00": row(4.0), "2026-11-02 09:30:00": row(3.0)}), _read_intraday),
-        (quoted(), lambda a: alpha_vantage.read_quote(_QUERY, a)),
-        ({"Symbol": "AAPL", "Name": "A", "MarketCapitalization": "5"}, lambda a: alpha_vantage.read_profile(_QUERY, a)),
-        (splits(("2020-08-31", "4.0")), lambda a: alpha_vantage.read_splits(_QUERY, FIRST, LAST, a)),
-        (dividends(("2020-08-07", "0.82")), lambda a: alpha_vantage.read_dividends(_QUERY, FIRST, LAST, a)),
-        (USED_UP, lambda a: alpha_vantage.read_quote(_QUERY, a)),
+        (quoted(), lambda a: alpha_vantage_answers.read_quote(_QUERY, a)),
+        (
+            {"Symbol": "AAPL", "Name": "A", "MarketCapitalization": "5"},
+            lambda a: alpha_vantage_answers.read_profile(_QUERY, a),
+        ),
+        (splits(("2020-08-31", "4.0")), lambda a: alpha_vantage_answers.read_splits(_QUERY, FIRST, LAST, a)),
+        (dividends(("2020-08-07", "0.82")), lambda a: alpha_vantage_answers.read_dividends(_QUERY, FIRST, LAST, a)),
+        (USED_UP, lambda a: alpha_vantage_answers.read_quote(_QUERY, a)),
     ],
     ids=["daily", "intraday", "quote", "company", "splits", "dividends", "refusal"],
 )

@@ -219,8 +219,8 @@ def test_one_answer_serves_a_coin_until_the_next_day_is_complete() -> None:
     assert again.server.calls == []
     assert again.value.bars.close.tolist() == [201.0]
     request = BarRequest("BTC-USD", np.array(["2026-11-20"], "datetime64[D]"))
-    assert coingecko.candles_query(request, NOW).keep_seconds == 14 * HOUR + 35 * 60
-    assert coingecko.candles_query(request, NOV_21 + timedelta(minutes=20)).keep_seconds == 15 * 60
+    assert coingecko.daily_query(request, NOW).keep_seconds == 14 * HOUR + 35 * 60
+    assert coingecko.daily_query(request, NOV_21 + timedelta(minutes=20)).keep_seconds == 15 * 60
 
 
 def test_a_coin_without_candles_is_silent() -> None:

@@ -31,7 +31,7 @@ from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Intr
 from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
-from quantmatrix_pipeline.providers.vendors import finnhub
+from quantmatrix_pipeline.providers.vendors import finnhub, finnhub_answers
 from quantmatrix_pipeline.providers.vendors.finnhub import Finnhub
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
@@ -714,14 +714,14 @@ def test_a_chain_that_is_none_is_a_typed_error(body: dict[str, Any], error: type
 def _read_daily(answer: Answer) -> None:
     request = BarRequest("AAPL", np.array(DAYS, "datetime64[D]"))
     call = finnhub.daily_query(request, NOW)
-    bars = finnhub.serve_daily(call, request, finnhub.read_candles(call, answer), ()).bars
+    bars = finnhub_answers.serve_daily(call, request, finnhub_answers.read_daily(call, answer), ()).bars
     assert all(np.isfinite(column).all() for column in (bars.open, bars.high, bars.low, bars.close))
 
 
 def _read_intraday(answer: Answer) -> None:
     request = IntradayRequest("AAPL", "5m", datetime.fromisoformat(WED), datetime.fromisoformat(THU))
     (call,) = finnhub.intraday_queries(request, NOW)
-    bars = finnhub.serve_intraday(call, request, [finnhub.read_month(call, answer)])
+    bars = finnhub_answers.serve_intraday(request, [finnhub_answers.read_intraday(call, answer)])
     assert all(np.isfinite(column).all() for column in (bars.open, bars.high, bars.low, bars.close))
 
 
@@ -734,12 +734,12 @@ _SPLITS = finnhub.actions_query(Capability.SPLITS, "AAPL", FIRST, LAST, NOW)
     [
         (OK, _read_daily),
         (OK, _read_intraday),
-        (QUOTED_APPLE, lambda a: finnhub.read_quote(finnhub.quote_query("AAPL"), a)),
-        (APPLE, lambda a: finnhub.read_profile(finnhub.profile_query("AAPL"), a)),
-        (reports("2027-01-28"), lambda a: finnhub.read_earnings(finnhub.earnings_query("AAPL", NOW), a)),
-        ([split("2020-08-31")], lambda a: finnhub.read_splits(_SPLITS, FIRST, LAST, a)),
-        ([dividend("2020-08-07", 0.82)], lambda a: finnhub.read_dividends(_SPLITS, FIRST, LAST, a)),
-        (chain(DECEMBER), lambda a: finnhub.read_options(finnhub.options_query("AAPL"), None, a)),
+        (QUOTED_APPLE, lambda a: finnhub_answers.read_quote(finnhub.quote_query("AAPL"), a)),
+        (APPLE, lambda a: finnhub_answers.read_profile(finnhub.profile_query("AAPL"), a)),
+        (reports("2027-01-28"), lambda a: finnhub_answers.read_earnings(finnhub.earnings_query("AAPL", NOW), a)),
+        ([split("2020-08-31")], lambda a: finnhub_answers.read_splits(_SPLITS, FIRST, LAST, a)),
+        ([dividend("2020-08-07", 0.82)], lambda a: finnhub_answers.read_dividends(_SPLITS, FIRST, LAST, a)),
+        (chain(DECEMBER), lambda a: finnhub_answers.read_options(finnhub.options_query("AAPL"), None, a)),
     ],
     ids=["daily", "intraday", "quote", "profile", "earnings", "splits", "dividends", "options"],
 )

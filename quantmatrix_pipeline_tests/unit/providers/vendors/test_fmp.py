@@ -31,8 +31,9 @@ from quantmatrix_pipeline.providers.answers import Dividend, Member, Profile, Qu
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
-from quantmatrix_pipeline.providers.vendors import fmp
+from quantmatrix_pipeline.providers.vendors import fmp, fmp_answers
 from quantmatrix_pipeline.providers.vendors.fmp import Fmp
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import as_traded
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asked, Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
@@ -678,12 +679,13 @@ _INTRADAY = fmp.intraday_query(_HOUR, date(2026, 11, 19), date(2026, 11, 19), NO
 
 
 def _read_daily(answer: Answer) -> None:
-    found = fmp.serve_daily(_DAYS, fmp.read_daily(_DAILY, answer), ()).bars
+    read = fmp_answers.read_daily(_DAILY, answer)
+    found = as_traded("fmp", _DAYS, read.batch, (), read.learned_at).bars
     assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
 
 
 def _read_intraday(answer: Answer) -> None:
-    found = fmp.serve_intraday(_HOUR, [fmp.read_candles(_INTRADAY, answer)])
+    found = fmp_answers.serve_intraday(_HOUR, [fmp_answers.read_intraday(_INTRADAY, answer)])
     assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
 
 
@@ -695,10 +697,13 @@ _QUOTE = {"symbol": "AAPL", "price": 232.8, "timestamp": 1738702801, "marketCap"
     [
         ([day("2023-01-03"), day("2022-12-30")], _read_daily),
         ([candle("2026-11-19 09:35:00"), candle("2026-11-19 09:30:00")], _read_intraday),
-        ([split("2020-08-31")], lambda a: fmp.read_splits(_DAILY, a)),
-        ([dividend("2020-08-07", 0.82)], lambda a: fmp.read_dividends(_DAILY, a)),
-        ([_QUOTE], lambda a: fmp.read_quote(fmp.quote_query("AAPL"), a)),
-        ([{"symbol": "AAPL", "companyName": "Apple"}], lambda a: fmp.read_profile(fmp.profile_query("AAPL"), a)),
+        ([split("2020-08-31")], lambda a: fmp_answers.read_splits(_DAILY, a)),
+        ([dividend("2020-08-07", 0.82)], lambda a: fmp_answers.read_dividends(_DAILY, a)),
+        ([_QUOTE], lambda a: fmp_answers.read_quote(fmp.quote_query("AAPL"), a)),
+        (
+            [{"symbol": "AAPL", "companyName": "Apple"}],
+            lambda a: fmp_answers.read_profile(fmp.profile_query("AAPL"), a),
+        ),
     ],
 )
 def test_an_answer_with_anything_wrong_is_read_or_refused_typed(body: Any, read: Callable[[Answer], Any]) -> None:

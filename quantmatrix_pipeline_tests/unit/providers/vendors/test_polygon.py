@@ -29,7 +29,7 @@ from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Intr
 from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
-from quantmatrix_pipeline.providers.vendors import polygon
+from quantmatrix_pipeline.providers.vendors import polygon, polygon_answers, polygon_bars
 from quantmatrix_pipeline.providers.vendors.polygon import Polygon
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asked, Asking
@@ -327,17 +327,17 @@ def test_bars_with_anything_wrong_are_left_out_or_refused_typed(body: Any, read:
 def _read_daily(answer: Answer) -> int:
     request = BarRequest("AAPL", np.array(["2023-01-03", "2023-01-04"], "datetime64[D]"))
     call = polygon.daily_query(request, NOW)
-    return _sound(polygon.read_daily(call, request, [polygon.read_bars(call, answer)]).bars)
+    return _sound(polygon_bars.serve_daily(call, request, [polygon_bars.read_bars(call, answer)]).bars)
 
 
 def _read_intraday(answer: Answer) -> int:
     request = IntradayRequest("AAPL", "5m", datetime.fromisoformat(START), datetime.fromisoformat(END))
     call = polygon.intraday_query(request, NOW)
-    return _sound(polygon.read_intraday(call, request, [polygon.read_bars(call, answer)]))
+    return _sound(polygon_bars.serve_intraday(call, request, [polygon_bars.read_bars(call, answer)]))
 
 
 def _read_grouped(answer: Answer) -> int:
-    found = polygon.read_grouped(polygon.grouped_query(JAN_3.date()), JAN_3.date(), answer).bars
+    found = polygon_bars.read_grouped(polygon.grouped_query(JAN_3.date()), JAN_3.date(), answer).bars
     assert set(found.session.tolist()) <= {JAN_3.date()}
     return _sound(found)
 
@@ -656,17 +656,17 @@ def test_another_company_is_refused_and_an_unknown_one_not_found() -> None:
                 "results": [{"ticker": "A", "execution_date": "2020-08-31", "split_from": 1, "split_to": 4}],
             },
             polygon.actions_query(Capability.SPLITS, None, date(2020, 1, 1), date(2020, 12, 31), NOW),
-            polygon.read_splits,
+            polygon_answers.read_splits,
         ),
         (
             {"status": "OK", "results": [{"ticker": "A", "ex_dividend_date": "2020-08-07", "cash_amount": 0.82}]},
             polygon.actions_query(Capability.DIVIDENDS, None, date(2020, 1, 1), date(2020, 12, 31), NOW),
-            polygon.read_dividends,
+            polygon_answers.read_dividends,
         ),
         (
             {"status": "OK", "results": {"ticker": "A", "name": "Agilent", "market_cap": 1, "currency_name": "usd"}},
             polygon.profile_query("A"),
-            polygon.read_profile,
+            polygon_answers.read_profile,
         ),
         (
             {
@@ -674,9 +674,9 @@ def test_another_company_is_refused_and_an_unknown_one_not_found() -> None:
                 "ticker": {"ticker": "A", "updated": 10**18, "day": {"c": 1}, "lastTrade": {"p": 1, "t": 1}},
             },
             polygon.snapshot_query("A"),
-            polygon.read_snapshot,
+            polygon_answers.read_snapshot,
         ),
-        (_body(bars(bar(JAN_3, T="A"), ticker="A")), polygon.previous_query("A"), polygon.read_previous),
+        (_body(bars(bar(JAN_3, T="A"), ticker="A")), polygon.previous_query("A"), polygon_answers.read_previous),
     ],
 )
 def test_anything_else_with_anything_wrong_is_read_or_refused_typed(body: Any, call: Any, read: Any) -> None:

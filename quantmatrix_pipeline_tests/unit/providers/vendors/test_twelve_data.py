@@ -30,7 +30,7 @@ from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Intr
 from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
-from quantmatrix_pipeline.providers.vendors import twelve_data
+from quantmatrix_pipeline.providers.vendors import twelve_data, twelve_data_answers
 from quantmatrix_pipeline.providers.vendors.twelve_data import TwelveData
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
@@ -400,7 +400,7 @@ def test_an_unknown_symbol_may_come_with_another_code() -> None:
 def test_a_minutes_credits_come_back_with_the_minute_of_the_clock(
     at: str, headers: dict[str, str], seconds: float
 ) -> None:
-    call = twelve_data.quote_query(["AAPL"])
+    call = twelve_data.quotes_query(["AAPL"])
     answer = Answer(429, headers, json.dumps(THE_MINUTE).encode(), datetime.fromisoformat(at))
     error = twelve_data.refusal(call, answer)
     assert isinstance(error, RateLimited)
@@ -453,14 +453,14 @@ def test_no_rows_are_a_symbol_that_is_not_there() -> None:
 def _read_daily(answer: Answer) -> None:
     request = BarRequest("AAPL", np.array(DAYS, "datetime64[D]"))
     call = twelve_data.daily_query(["AAPL"], request.first, request.last, NOW)
-    rows = twelve_data.read_rows("1day", call, answer)
-    bars = twelve_data.serve_daily([request], {"AAPL": [rows]}, {}).bars
+    rows = twelve_data_answers.read_bars("1day", call, answer)
+    bars = twelve_data_answers.serve_daily([request], {"AAPL": [rows]}, {}).bars
     assert all(np.isfinite(column).all() for column in (bars.open, bars.high, bars.low, bars.close))
 
 
 def _read_batch(answer: Answer) -> None:
-    call = twelve_data.quote_query(["AAPL", "MSFT"])
-    found = twelve_data.read_each(call, ["AAPL", "MSFT"], answer, twelve_data.read_quote)
+    call = twelve_data.quotes_query(["AAPL", "MSFT"])
+    found = twelve_data.read_each(call, ["AAPL", "MSFT"], answer, twelve_data_answers.read_quote)
     if all(isinstance(each, VendorError) for each in found.values()):
         raise MalformedResponse("twelve_data", "none of them")
 
@@ -468,7 +468,7 @@ def _read_batch(answer: Answer) -> None:
 def _read_intraday(answer: Answer) -> None:
     request = IntradayRequest("AAPL", "1m", datetime(2026, 11, 19, 14, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC))
     call = twelve_data.intraday_query(request, NOW)
-    found = twelve_data.serve_intraday(call, request, [twelve_data.read_rows("1min", call, answer)])
+    found = twelve_data_answers.serve_intraday(call, request, [twelve_data_answers.read_bars("1min", call, answer)])
     assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
 
 
@@ -492,10 +492,17 @@ FIRST, LAST = date(2015, 1, 1), date(2020, 12, 31)
         (OK, _read_daily),
         (series(row("2026-11-19 14:31:00"), row("2026-11-19 14:30:00"), interval="1min"), _read_intraday),
         ({"AAPL": quoted(), "MSFT": quoted("MSFT")}, _read_batch),
-        (SPLITS, lambda a: twelve_data.read_splits(twelve_data.splits_query("AAPL", FIRST, LAST), FIRST, LAST, a)),
+        (
+            SPLITS,
+            lambda a: twelve_data_answers.read_splits(
+                twelve_data.actions_query(Capability.SPLITS, "AAPL", FIRST, LAST), FIRST, LAST, a
+            ),
+        ),
         (
             DIVIDENDS,
-            lambda a: twelve_data.read_dividends(twelve_data.dividends_query("AAPL", FIRST, LAST), FIRST, LAST, a),
+            lambda a: twelve_data_answers.read_dividends(
+                twelve_data.actions_query(Capability.DIVIDENDS, "AAPL", FIRST, LAST), FIRST, LAST, a
+            ),
         ),
     ],
     ids=["daily", "intraday", "quotes", "splits", "dividends"],
@@ -505,7 +512,7 @@ def test_an_answer_with_anything_wrong_is_read_or_refused_typed(body: Any, read:
     for content in spoiled(body):
         answer = Answer(200, {}, content, NOW)
         try:
-            twelve_data.refusal(twelve_data.quote_query(["AAPL"]), answer)
+            twelve_data.refusal(twelve_data.quotes_query(["AAPL"]), answer)
             read(answer)
         except VendorError:
             outcomes["refused"] += 1

@@ -44,8 +44,8 @@ from quantmatrix_pipeline.providers.transport.answers_kept import KeptAnswers
 from quantmatrix_pipeline.providers.transport.calls import Answer
 from quantmatrix_pipeline.providers.transport.vendor import Access
 from quantmatrix_pipeline.providers.vendors import yahoo
-from quantmatrix_pipeline.providers.vendors.yahoo import Yahoo
-from quantmatrix_pipeline.providers.vendors.yahoo_answers import read_daily, refusal
+from quantmatrix_pipeline.providers.vendors.yahoo import Yahoo, refusal
+from quantmatrix_pipeline.providers.vendors.yahoo_charts import read_daily
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.providers.vendors.asking import Asked, Asking
 from quantmatrix_pipeline_tests.unit.providers.vendors.cases import Case, Provenance
