@@ -80,6 +80,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "rescored": done.rescored,
                 "splits": done.splits,
                 "failed_symbols": len(done.failures),
+                "first_failure": next((why for _, why in sorted(done.failures.items())), "none"),
                 "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
                 "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
                 "vendor_requests": table(vendor_rows(platform.router, ASKED)),

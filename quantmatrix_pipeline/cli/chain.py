@@ -184,6 +184,8 @@ def _print(report: RunReport, console: Console) -> None:
     table.add_row("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
                           f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged")  # fmt: skip
     table.add_row("asked", str(bars.get("asked", "-")))
+    if bars.get("failed_symbols"):
+        table.add_row("not served", f"{bars['failed_symbols']:,} symbols; {bars['first_failure']}")
     table.add_row("snapshots", f"{snapshots.get('dagster/row_count', 0):,} ({snapshots.get('changed', 0):,} changed)")
     table.add_row("history", f"{history.get('recorded', 0):,} recorded, {history.get('restated', 0):,} restated, "
                              f"{history.get('unchanged', 0):,} unchanged")  # fmt: skip

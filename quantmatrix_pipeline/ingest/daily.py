@@ -51,7 +51,7 @@ def ingest_daily(
     SessionNotClosed
         `last` has not closed, plus grace, by `now`.
     VendorUnavailable
-        Nothing that was asked for could be served, for other reasons than unknown symbols.
+        Every instrument missed bars and none could be served, for other reasons than unknown symbols.
     ChainBusy
         Another run is bringing the same bars up to date and does not finish.
     """
@@ -108,7 +108,8 @@ async def _fetch(
         await asyncio.gather(arriving, return_exceptions=True)
     _note_silence(warehouse, provider.name, instruments, by_symbol, sorted(silent), now)
     grave = [e for e in failures.values() if not isinstance(e, SymbolNotFound)]
-    if grave and len(failures) == len(requests) and not report.fetched:
+    # Whoever has bars already is not held up by the rest: what failed is named, and asked for again by the next run.
+    if grave and len(failures) == len(requests) == len(instruments) and not report.fetched:
         raise VendorUnavailable(provider.name, f"served none of {len(requests)} symbols; the first: {grave[0]}")
 
 

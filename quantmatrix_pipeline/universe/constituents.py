@@ -53,10 +53,10 @@ async def refresh_index(
         try:
             answer = await source.constituents(index, session)
             require_plausible(answer, known=len(universe.active_members(warehouse, index)))
-        except UnsupportedRequest:
-            continue  # a source that never offered this index is no fallback
         except VendorError as error:
-            reasons.append(str(error))
+            # A source that never offered this index is no fallback; one whose plan lacks members is.
+            if not (isinstance(error, UnsupportedRequest) and error.symbol == index):
+                reasons.append(str(error))
             continue
         if newest is not None and newest > answer.as_of_date:
             kept = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"

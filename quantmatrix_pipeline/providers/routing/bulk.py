@@ -246,6 +246,7 @@ class DailyFetch:
                 )
             except NobodyServes as error:
                 log.warning("%s", error)
+                self._router.record.left_undone(self._router.name, capability)
                 return
             await self._parts.put(_only_actions(found.value, self._symbols))
 

@@ -279,7 +279,13 @@ class Router:
             Whatever went wrong, typed; a fault in reading the answer included. `CircuitOpen` without any call.
         """
         if not await self.states.enter(name, capability):
-            raise CircuitOpen(name, f"{capability}: its circuit is open; it is left alone for a while")
+            lacks = self.states.admits(name, capability) is Admission.NOT_IN_PLAN
+            why = (
+                "is not in this plan, as it said lately"
+                if lacks
+                else "its circuit is open; it is left alone for a while"
+            )
+            raise CircuitOpen(name, f"{capability}: {why}")
         try:
             value = await question(await self._open(name))
         except VendorError as error:

@@ -209,9 +209,16 @@ class States:
                 return False
 
     async def succeeded(self, vendor: str, capability: Capability) -> None:
-        """Note that a question was answered with data."""
-        if self.circuit(vendor, capability) != _CLOSED:
-            await self._change(vendor, capability, Circuit.after_success)
+        """Note that a question was answered with data; a key that is taken opens all that its refusal had closed."""
+        here = self.circuit(vendor, capability)
+        if here == _CLOSED:
+            return
+        mark, refused = self._marks.get(vendor), AuthFailed.__name__
+        concerned = {capability}
+        if here.reason == refused:
+            concerned.update(c for c in self.offered.get(vendor, ()) if self.circuit(vendor, c).reason == refused)
+        for each in sorted(concerned):
+            await self._change(vendor, each, lambda circuit: circuit.with_key(mark).after_success())
 
     async def failed(self, vendor: str, capability: Capability, error: VendorError) -> None:
         """Note that a question ended in an error, of whatever kind."""

@@ -25,6 +25,7 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Meter, 
 T = TypeVar("T")
 
 ATTEMPTS = 4
+LONGEST_OBEYED = 5.0  # seconds of a Retry-After that a call sits out; after longer ones others are asked meanwhile
 LONGEST_PAUSE = 2.0  # seconds before another attempt, where the vendor names none
 CONNECTIONS = 16
 LARGEST_BODY = 64 * 1024 * 1024  # a whole market on one day is 1 to 2 MB
@@ -138,7 +139,7 @@ class Http:
         vendor's.
 
         Tried up to four times with growing, jittered pauses where a second try can help: a time-out, a server error, a
-        429 whose `Retry-After` ends before the deadline; twice where there is no connection at all, which is mostly so
+        429 whose `Retry-After` is over in 5 s; twice where there is no connection at all, which is mostly so
         for longer. An answer is kept once it has been read.
 
         Raises
@@ -152,13 +153,13 @@ class Http:
             if kept is not None:
                 return read(kept)
         ends = time.monotonic() + self._deadline
-
         tried = 0
 
         def worthwhile(error: Exception) -> bool | float:
             left = ends - time.monotonic()
             if isinstance(error, RateLimited):
-                return error.retry_after if error.retry_after is not None and error.retry_after < left else False
+                wait = error.retry_after
+                return wait if wait is not None and wait < min(left, LONGEST_OBEYED) else False
             return isinstance(error, VendorUnavailable) and longest < left and (error.reached or tried < 2)
 
         longest = min(LONGEST_PAUSE, self._deadline / 10)

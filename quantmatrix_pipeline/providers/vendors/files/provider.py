@@ -117,7 +117,7 @@ class FilesProvider:
         """
         path = self._declaration.constituents.get(index)
         if path is None:
-            raise UnsupportedRequest(VENDOR, f"{self._declaration.file} names no members of {index}")
+            raise UnsupportedRequest(VENDOR, f"{self._declaration.file} names no members of it", symbol=index)
         text = read_text(path)
         as_of = session
         if path.name.lower().endswith((".html", ".html.gz", ".htm")):
