@@ -1,7 +1,8 @@
 """What each vendor's tests are proved with: recorded traffic, the vendor's documentation, or our own construction.
 
-Every vendor's test module holds `CASES`, one per situation that a client of it meets. `test_provenance.py` sees to it that none of the
-situations is left out, and that a vendor without a single recorded answer is called unproved in the README.
+Every vendor's test module holds `CASES`, one per situation that a client of it meets. `test_provenance.py` sees to it
+that none of the situations is left out, and that a vendor without a single recorded answer is called unproved in the
+README.
 """
 
 from __future__ import annotations
