@@ -232,11 +232,11 @@ def _grouped_bar(dated: str, day: str, numbers: Sequence[str]) -> tuple[float, .
     if dated != day:
         return "bad_date"
     try:
-        prices = tuple(float(number) for number in numbers[:4])
+        quoted = tuple(float(number) for number in numbers[:4])
         volume = float(numbers[4]) if numbers[4] else np.nan
     except ValueError:
         return "wrong_type"
-    return (*prices, volume) if np.isfinite(prices).all() else "wrong_type"
+    return (*quoted, volume) if np.isfinite(quoted).all() else "wrong_type"
 
 
 def read_intraday(call: Call, answer: Answer) -> BarsPart:

@@ -12,13 +12,13 @@ from types import MappingProxyType
 import pandas as pd
 from lxml.etree import XMLSyntaxError
 
-from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, UnsupportedRequest, VendorError
+from quantmatrix_pipeline.errors import AuthFailed, MalformedResponse, VendorError
 from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, Member
 from quantmatrix_pipeline.providers.contract import Capability, Offer
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.vendor import Access, HttpVendor
-from quantmatrix_pipeline.providers.vendors.shared.index_members import FEWEST
+from quantmatrix_pipeline.providers.vendors.shared.index_members import FEWEST, index_there
 
 VENDOR = "wikipedia"
 _DAY = 24 * 3600.0
@@ -72,7 +72,8 @@ def constituents_query(index: str) -> Call:
     UnsupportedRequest
         If there is no page for it.
     """
-    return Call(Capability.CONSTITUENTS, "wiki", _page(index), symbol=index, keep_seconds=_DAY)
+    path = index_there(VENDOR, PAGES, index)
+    return Call(Capability.CONSTITUENTS, "wiki", path, symbol=index, keep_seconds=_DAY)
 
 
 def read_constituents(index: str, answer: Answer) -> ConstituentsAnswer:
@@ -101,7 +102,7 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
     MalformedResponse
         If no table has both columns, a symbol can't be read, one stands twice, or members are too few.
     """
-    _page(index)
+    index_there(VENDOR, PAGES, index)
     try:
         tables = pd.read_html(io.StringIO(page), flavor="lxml", keep_default_na=False)
     except (ValueError, XMLSyntaxError) as error:
@@ -122,13 +123,6 @@ def parse_members(index: str, page: str) -> tuple[Member, ...]:
     if len(members) < FEWEST[index]:
         raise MalformedResponse(VENDOR, f"the page of {index} names {len(members)} members, fewer than {FEWEST[index]}")
     return tuple(members.values())
-
-
-def _page(index: str) -> str:
-    if index not in PAGES:
-        # Named as what is asked for: without it, the error would say that there are no members of any index.
-        raise UnsupportedRequest(VENDOR, f"has no table of it; known are {', '.join(PAGES)}", symbol=index)
-    return PAGES[index]
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

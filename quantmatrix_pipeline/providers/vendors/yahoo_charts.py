@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fractions import Fraction
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -27,6 +26,7 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
 from quantmatrix_pipeline.providers.transport.reading import decode, one_symbol, same_symbol
 from quantmatrix_pipeline.providers.vendors.shared import served_bars
+from quantmatrix_pipeline.providers.vendors.shared.corporate_actions import split_of
 from quantmatrix_pipeline.providers.vendors.shared.market_hours import SECONDS
 from quantmatrix_pipeline.providers.vendors.yahoo_session import BEFORE_LISTING, VENDOR
 
@@ -204,13 +204,16 @@ def _read_traded(call: Call, answer: Answer) -> _Traded:
     events = chart.events or _Events()
     divided = sorted(events.splits.values(), key=lambda event: event.date)
     split_on = _days(np.array([event.date for event in divided], np.int64), zone)
-    ratios = [_ratio(call, event) for event in divided]
+    splits = tuple(
+        split_of(VENDOR, call, day, event.numerator, event.denominator)
+        for day, event in zip(split_on.tolist(), divided, strict=True)
+    )
     paid = sorted(events.dividends.values(), key=lambda event: event.date)
     paid_on = _days(np.array([event.date for event in paid], np.int64), zone)
     amount = np.array([event.amount for event in paid], np.float64)
 
     if len(session) or len(paid_on):
-        table = SplitTable.build([0] * len(ratios), split_on, ratios)
+        table = SplitTable.build([0] * len(splits), split_on, [split.ratio for split in splits])
         last = np.concatenate([session, split_on, paid_on]).max()
         prices, volume = to_raw(prices, volume, np.zeros(len(session), np.int32), session, last, table)
         amount, _ = to_raw(amount, amount, np.zeros(len(paid_on), np.int32), paid_on, last, table)  # adjusted alike
@@ -219,7 +222,7 @@ def _read_traded(call: Call, answer: Answer) -> _Traded:
         session,
         prices,
         volume,
-        tuple(Split(symbol, day, ratio) for day, ratio in zip(split_on.tolist(), ratios, strict=True)),
+        splits,
         tuple(
             Dividend(symbol, day, cash, event.currency or currency)
             for day, cash, event in zip(paid_on.tolist(), amount.tolist(), paid, strict=True)
@@ -289,11 +292,3 @@ def _in_regular_hours(chart: _Chart, at: Seconds) -> Bools:
     place = np.searchsorted(start, at, side="right") - 1
     inside: Bools = (place >= 0) & (at < end[np.maximum(place, 0)])
     return inside
-
-
-def _ratio(call: Call, event: _Divided) -> Fraction:
-    """Return new shares per old share, as announced."""
-    if not (0 < event.numerator < np.inf and 0 < event.denominator < np.inf):
-        what = f"{call.endpoint}: a split of {event.numerator} for {event.denominator}"
-        raise MalformedResponse(VENDOR, what, symbol=call.symbol)
-    return Fraction(str(event.numerator)) / Fraction(str(event.denominator))

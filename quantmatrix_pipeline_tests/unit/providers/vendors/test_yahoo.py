@@ -775,7 +775,8 @@ def test_splits_and_dividends_of_a_stretch_are_undone_by_the_splits_after_it() -
     dividends = ask({CHART + "AAPL": constructed}, lambda vendor: vendor.dividends("AAPL", first, last))
     assert dividends.value.dividends == (Dividend("AAPL", date(2021, 1, 6), 1.0),)
     assert len(dividends.server.paths(CHART)) == 1
-    assert isinstance(refused({}, lambda vendor: vendor.splits(None, first, last)), UnsupportedRequest)
+    error = refused({}, lambda vendor: vendor.splits(None, first, last))
+    assert (type(error), error.symbol) == (UnsupportedRequest, "the whole market")
 
 
 def test_the_recorded_options_are_read_to_the_last_contract() -> None:
