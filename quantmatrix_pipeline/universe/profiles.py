@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -184,8 +183,9 @@ def _cleaned(said: Profile) -> Facts:
 
 
 def _text(said: str | None) -> str | None:
-    """Return a text on one line, None where there is none; PostgreSQL holds no NUL."""
-    return " ".join((said or "").replace("\x00", " ").split()) or None
+    """Return a text on one line, None where there is none, without what PostgreSQL can't hold."""
+    held = (said or "").replace("\x00", " ").encode("utf-8", "ignore").decode()
+    return " ".join(held.split()) or None
 
 
 def _take_over_lists(warehouse: Warehouse, companies: Sequence[Company], today: date, now: datetime) -> int:
@@ -225,7 +225,8 @@ class _Asking:
         self.calls = 0
         self._router = router
         self._most_calls = most_calls
-        self._wait_until = time.monotonic() + wait_seconds
+        self._time = asyncio.get_running_loop().time
+        self._wait_until = self._time() + wait_seconds
         self._places = asyncio.Semaphore(CONCURRENCY)
         self._over: str | None = None  # why nobody is asked any more
 
@@ -278,7 +279,7 @@ class _Asking:
         """Return in how many seconds some vendor has budget again, None where that is too late or nobody said."""
         waits = [f.retry_after for f in faults if isinstance(f, RateLimited) and f.retry_after is not None]
         pause = max(SHORTEST_PAUSE, min(waits, default=math.inf))
-        return pause if time.monotonic() + pause <= self._wait_until else None
+        return pause if self._time() + pause <= self._wait_until else None
 
 
 def _is_out(fault: Exception) -> bool:

@@ -21,7 +21,9 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TODAY = NOW.date()
 APPLE = Facts("Apple Inc.", "NASDAQ", "Information Technology", None, None, 3.1e12, "USD", date(2027, 1, 28))
 
-_texts = st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=8)
+_texts = st.none() | st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=8
+)
 _facts = st.builds(
     Facts,
     name=_texts,
@@ -45,9 +47,7 @@ def track(warehouse: Warehouse, *symbols: str) -> dict[str, int]:
 
 
 def versions(warehouse: Warehouse, instrument_id: int) -> Sequence[Any]:
-    return warehouse.rows(
-        "SELECT * FROM company_profiles WHERE instrument_id = :id ORDER BY version", id=instrument_id
-    )
+    return warehouse.rows("SELECT * FROM company_profiles WHERE instrument_id = :id ORDER BY version", id=instrument_id)
 
 
 def test_a_change_is_a_new_version_and_the_one_before_keeps_its_dates(warehouse: Warehouse) -> None:
@@ -68,9 +68,7 @@ def test_a_check_is_noted_also_where_nothing_changed_or_nobody_knew_anything(war
     ids = track(warehouse, "AAPL", "NOPE")
     profiles.keep(warehouse, [Said(ids["AAPL"], "fmp", APPLE)], [(ids["AAPL"], "fmp")], NOW)
     later = NOW + timedelta(days=7)
-    profiles.keep(
-        warehouse, [Said(ids["AAPL"], "fmp", APPLE)], [(ids["AAPL"], "fmp"), (ids["NOPE"], "finnhub")], later
-    )
+    profiles.keep(warehouse, [Said(ids["AAPL"], "fmp", APPLE)], [(ids["AAPL"], "fmp"), (ids["NOPE"], "finnhub")], later)
     known = {c.symbol: c for c in profiles.companies(warehouse, TODAY)}
     assert (known["AAPL"].checked_at, known["AAPL"].current) == (later, APPLE)
     assert (known["NOPE"].checked_at, known["NOPE"].current) == (later, None)
@@ -91,7 +89,7 @@ def test_versions_follow_each_other_without_a_gap_and_the_last_is_what_was_said_
         )
         assert changed == sum(s not in newest or newest[s] != facts for s, facts in told.items())
         newest |= told
-    for symbol, instrument_id in ids.items():
+    for instrument_id in ids.values():
         rows = versions(warehouse, instrument_id)
         assert [row.version for row in rows] == list(range(1, len(rows) + 1))
         for one, following in pairwise(rows):
