@@ -15,7 +15,15 @@ ALTER TABLE market_analysis_cache
     ADD COLUMN relative_volume_20d double precision,
     ADD COLUMN dollar_volume_20d double precision,
     ADD COLUMN obv double precision,
-    ADD COLUMN vwap_ytd double precision;
+    ADD COLUMN vwap_ytd double precision,
+    ADD COLUMN td_buy_setup smallint,
+    ADD COLUMN td_buy_complete boolean,
+    ADD COLUMN td_buy_countdown smallint,
+    ADD COLUMN td_perfect_buy boolean,
+    ADD COLUMN td_sell_setup smallint,
+    ADD COLUMN td_sell_complete boolean,
+    ADD COLUMN td_sell_countdown smallint,
+    ADD COLUMN td_perfect_sell boolean;
 ALTER TABLE market_analysis_history
     ADD COLUMN atrx_sma_21 double precision,
     ADD COLUMN atrx_sma_100 double precision,
@@ -32,4 +40,12 @@ ALTER TABLE market_analysis_history
     ADD COLUMN relative_volume_20d double precision,
     ADD COLUMN dollar_volume_20d double precision,
     ADD COLUMN obv double precision,
-    ADD COLUMN vwap_ytd double precision;
+    ADD COLUMN vwap_ytd double precision,
+    ADD COLUMN td_buy_setup smallint,
+    ADD COLUMN td_buy_complete boolean,
+    ADD COLUMN td_buy_countdown smallint,
+    ADD COLUMN td_perfect_buy boolean,
+    ADD COLUMN td_sell_setup smallint,
+    ADD COLUMN td_sell_complete boolean,
+    ADD COLUMN td_sell_countdown smallint,
+    ADD COLUMN td_perfect_sell boolean;

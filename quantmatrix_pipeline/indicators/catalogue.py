@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["price", "percent", "ratio", "index", "shares", "money", "flag", "label"]
-Kind = Literal["float", "bool", "label"]
+Unit = Literal["price", "percent", "ratio", "index", "shares", "money", "count", "flag", "label"]
+Kind = Literal["float", "bool", "count", "label"]
 
 WILDER = "J. Welles Wilder, New Concepts in Technical Trading Systems (1978)"
 TEXTBOOK = "John J. Murphy, Technical Analysis of the Financial Markets (1999)"
 APPEL = "Gerald Appel, The Moving Average Convergence-Divergence Trading Method (1979)"
 GRANVILLE = "Joseph E. Granville, New Key to Stock Market Profits (1963)"
 SHANNON = "Brian Shannon, Maximum Trading Gains with Anchored VWAP (2022)"
+DEMARK = "Thomas R. DeMark, The New Science of Technical Analysis (1994)"
 OWN = "this project's definition"
 WEINSTEIN = "Stan Weinstein, Secrets for Profiting in Bull and Bear Markets (1988)"
 
@@ -44,8 +45,8 @@ class Column:
     name
         As in the database and the API.
     kind
-        `float`; `bool`, held as 0.0 and 1.0; `label`, held as a whole number that indexes `labels`. NaN is "not enough
-        history" in each of them.
+        `float`; `bool`, held as 0.0 and 1.0; `count`, a whole number; `label`, held as a whole number that indexes
+        `labels`. NaN is "not enough history" in each of them.
     level, shares
         Whether it is a price, or a number of shares: both are told in the shares of the row's own session.
     labels
@@ -159,6 +160,25 @@ def _volume() -> tuple[Indicator, ...]:
     )
 
 
+def _td_sequential() -> tuple[Indicator, ...]:
+    def side(name: str, below: str, low: str, high: str) -> tuple[Indicator, ...]:
+        setup = f"closes in a row {below} C[4], from the first after one that was not, at most 9"
+        countdown = (
+            f"closes {below} or at {low}[2] since td_{name}_complete, 1 to 13; the 13th needs {low} {below} or at the "
+            f"C of the 8th; 0 before, after the 13th, after the opposite 9, and once a true {low} lies beyond the "
+            f"furthest true {high} of the setup's bars; begun anew by the next 9"
+        )
+        perfect = f"td_{name}_setup is 9, and {low} of bar 8, 9 or a later one was {below} those of bars 6 and 7"
+        return (
+            _single(f"td_{name}_setup", "count", 5, setup, DEMARK, kind="count"),
+            _single(f"td_{name}_complete", "flag", 5, f"bar 9 of td_{name}_setup is this one", DEMARK, kind="bool"),
+            _single(f"td_{name}_countdown", "count", 5, countdown, DEMARK, kind="count"),
+            _single(f"td_perfect_{name}", "flag", 5, perfect, DEMARK, kind="bool"),
+        )
+
+    return (*side("buy", "below", "L", "H"), *side("sell", "above", "H", "L"))
+
+
 def _weekly_stage() -> tuple[Indicator, ...]:
     needed = "from the instrument's 35th calendar week on"
     rules: tuple[tuple[str, Unit, str], ...] = (
@@ -248,6 +268,7 @@ CATALOGUE: tuple[Indicator, ...] = (
     ),
     *_atr_matrix(),
     *_volume(),
+    *_td_sequential(),
     *_weekly_stage(),
     _relative_strength(),
 )

@@ -27,6 +27,7 @@ from quantmatrix_pipeline.indicators.ranges import RangePosition
 from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
 from quantmatrix_pipeline.indicators.relative_strength import MansfieldRelativeStrength
 from quantmatrix_pipeline.indicators.stage import WeeklyStage
+from quantmatrix_pipeline.indicators.td_sequential import TdSequential
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
@@ -55,6 +56,7 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     VolumeAverages,
     OnBalanceVolume,
     YearToDateVwap,
+    TdSequential,
 )
 
 _NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]

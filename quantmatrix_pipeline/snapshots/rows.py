@@ -21,7 +21,8 @@ Rows = npt.NDArray[np.intp]
 
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 TABLES = ("market_analysis_cache", "market_analysis_history")
-SQL_TYPES = {"float": "double precision", "bool": "boolean", "label": "text"}
+SQL_TYPES = {"float": "double precision", "bool": "boolean", "count": "smallint", "label": "text"}
+_ARROW_TYPES = {"float": pa.float64(), "bool": pa.bool_(), "count": pa.int16()}
 
 
 def session_rows(panel: Panel, session: date) -> pa.Table:
@@ -73,8 +74,8 @@ def _typed(values: Floats, column: Column) -> pa.Array:
     if column.kind == "label":
         codes = pa.array(values, from_pandas=True).cast(pa.int32())
         return pa.DictionaryArray.from_arrays(codes, list(column.labels)).cast(pa.string())
-    numbers = pa.array(values, from_pandas=True)  # NaN, which means "not enough history", becomes null
-    return numbers.cast(pa.bool_()) if column.kind == "bool" else numbers
+    # NaN, which means "not enough history", becomes null.
+    return pa.array(values, from_pandas=True).cast(_ARROW_TYPES[column.kind])
 
 
 def added_columns(migrations: Path) -> dict[str, str]:

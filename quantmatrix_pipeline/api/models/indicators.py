@@ -12,7 +12,7 @@ from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column, Indicat
 
 
 def _column_field(indicator: Indicator, column: Column) -> Any:
-    types: dict[str, Any] = {"float": float, "bool": bool, "label": Literal[column.labels or ("",)]}
+    types: dict[str, Any] = {"float": float, "bool": bool, "count": int, "label": Literal[column.labels or ("",)]}
     return types[column.kind] | None, Field(description=f"{indicator.unit}: {indicator.formula}")
 
 
