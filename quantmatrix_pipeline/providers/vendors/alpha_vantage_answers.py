@@ -201,8 +201,9 @@ def serve_intraday(request: IntradayRequest, months: Sequence[BarsPart]) -> Intr
 
 
 def read_quote(call: Call, answer: Answer) -> Quote:
-    """Transform a quote. It names its day only, so it is as of that day's 16:00 in New York, or of now where that is
-    still to come.
+    """Transform a quote.
+
+    It names its day only, so it is as of that day's 16:00 in New York, or of now where that is still to come.
 
     Raises
     ------

@@ -190,8 +190,9 @@ def quote_query(symbol: str) -> Call:
 
 
 def read_candles(call: Call, step: int, answer: Answer) -> tuple[Candles, Call | None]:
-    """Transform a page into the candles of `step` seconds that have ended, and the call for the page that follows, None
-    after the last one.
+    """Transform a page into the candles of `step` seconds that have ended, and the call for the page that follows.
+
+    After the last page there is no such call: None.
 
     Raises
     ------

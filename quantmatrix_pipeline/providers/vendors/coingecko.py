@@ -120,8 +120,9 @@ def key_header(base_url: str) -> str:
 
 
 def daily_query(request: BarRequest, now: datetime) -> Call:
-    """Transform a question for daily bars; all 30 days are asked for whatever is wanted, so that one answer serves a
-    coin until the next day is complete.
+    """Transform a question for daily bars.
+
+    All 30 days are asked for whatever is wanted, so that one answer serves a coin until the next day is complete.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Finnhub: quotes and companies in every plan; bars, options, actions and members of indices in paid ones.
+"""Finnhub: quotes and companies in every plan; bars, options, actions and members of indexes in paid ones.
 
 Bars are columns of numbers with times in seconds; daily ones come adjusted for splits, which the splits, one more call,
 undo; intraday ones come as traded, a month at a time. A quote of zeros, or a company without anything, is one that is
@@ -61,7 +61,7 @@ _LONGEST_PAUSE = 3600.0  # seconds; a limit per minute that renews later than th
 _RESOLUTIONS = {"1m": "1", "5m": "5"}
 # In every plan: when these are refused, it is the symbol that the plan does not have.
 _FREE = frozenset({Capability.QUOTES, Capability.PROFILE})
-INDICES: Mapping[str, str] = MappingProxyType({"SP500": "^GSPC", "NASDAQ100": "^NDX", "DOW30": "^DJI"})
+INDEXES: Mapping[str, str] = MappingProxyType({"SP500": "^GSPC", "NASDAQ100": "^NDX", "DOW30": "^DJI"})
 
 
 class _Said(msgspec.Struct):
@@ -69,7 +69,7 @@ class _Said(msgspec.Struct):
 
 
 class Finnhub(HttpVendor):
-    """Serves quotes, companies, bars, options, splits, dividends and members of indices.
+    """Serves quotes, companies, bars, options, splits, dividends and members of indexes.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def actions_query(capability: Capability, symbol: str, first: date, last: date, 
 
 def constituents_query(index: str) -> Call:
     """Transform a question for the present members of an index."""
-    params = {"symbol": index_there(VENDOR, INDICES, index)}
+    params = {"symbol": index_there(VENDOR, INDEXES, index)}
     endpoint = "index/constituents"
     return Call(Capability.CONSTITUENTS, endpoint, f"/{endpoint}", params, symbol=index, keep_seconds=_DAY)
 

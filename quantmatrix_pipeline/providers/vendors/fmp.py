@@ -1,4 +1,4 @@
-"""Financial Modeling Prep: US equities, members of indices, what companies are.
+"""Financial Modeling Prep: US equities, members of indexes, what companies are.
 
 Daily prices come adjusted for splits; the splits themselves, one more call, undo that. (There is a variant without the
 adjustment, but nothing says in which shares its volume counts.) Answers are lists, newest first; an unknown symbol is
@@ -70,7 +70,7 @@ MOST_ROWS = 1000
 GROUPED_REACH = 7  # days; nobody says whether older whole markets are adjusted, and a symbol's range costs one call
 _DAY = 24 * 3600.0
 _INTERVALS = {"1m": "1min", "5m": "5min"}
-INDICES: Mapping[str, str] = MappingProxyType(
+INDEXES: Mapping[str, str] = MappingProxyType(
     {"SP500": "sp500-constituent", "NASDAQ100": "nasdaq-constituent", "DOW30": "dowjones-constituent"}
 )
 _REFUSALS = ("Premium", "Special", "Restricted", "Exclusive", "Legacy", "Limit Reach", "Bandwidth", "Invalid API KEY")
@@ -81,7 +81,7 @@ class _Said(msgspec.Struct):
 
 
 class Fmp(HttpVendor):
-    """Serves bars, quotes, members of indices, profiles, splits and dividends.
+    """Serves bars, quotes, members of indexes, profiles, splits and dividends.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def profile_query(symbol: str) -> Call:
 
 def constituents_query(index: str) -> Call:
     """Transform a question for the present members of an index."""
-    endpoint = index_there(VENDOR, INDICES, index)
+    endpoint = index_there(VENDOR, INDEXES, index)
     return Call(Capability.CONSTITUENTS, endpoint, f"/{endpoint}", symbol=index, keep_seconds=_DAY)
 
 

@@ -141,8 +141,9 @@ def without_repeats(splits: Sequence[Split]) -> list[Split]:
 
 
 def read_dividends(call: Call, answer: Answer) -> ActionsPage:
-    """Transform a page of dividends, special ones and distributed gains among them; older answers name no currency and
-    mean dollars.
+    """Transform a page of dividends, special ones and distributed gains among them.
+
+    Older answers name no currency, and mean dollars.
 
     Raises
     ------
