@@ -19,9 +19,10 @@ from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.universe.tracking import update_tracked
-from quantmatrix_pipeline.warehouse import actions, bars, instruments, universe
+from quantmatrix_pipeline.warehouse import actions, bars, instruments, profiles, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.profiles import Facts, Said
 from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 
 SESSION = date(2013, 3, 1)  # the sample's last
@@ -31,6 +32,12 @@ HISTORY_FROM = date(2012, 1, 3)
 ADJUSTED = "ADJ"  # stored split-adjusted as of ADJUSTED_TO, with one split after that
 ADJUSTED_TO = date(2013, 2, 15)
 BARE = "BARE"  # known, watched, and without a bar
+PROFILES = {
+    "AAPL": Facts("Apple Inc.", "NASDAQ", "Technology", "Hardware", "Phones", 4.1e11, "USD", date(2013, 4, 23)),
+    "IBM": Facts("IBM", "NYSE", "Technology", "Services", None, 2.3e11, "USD", SESSION),
+    "MSFT": Facts("Microsoft", "NASDAQ", "technology", "Software", None, 2.3e11, "USD", date(2013, 2, 28)),
+    "FB": Facts("Facebook", "NASDAQ", "Media", None, None, None, None, None),
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ def _fill(warehouse: Warehouse) -> None:
     universe.apply_members(
         warehouse, "DOW30", SESSION, list(members), provider_used="files", fallback_used=False, note=None, now=NOW
     )
+    ids = instruments.ids(warehouse)
+    instruments.describe(warehouse, [{"symbol": "IBM", "sector": "Information Technology"}])
+    profiles.keep(warehouse, [Said(ids[s], "fmp", Facts(name="before")) for s in PROFILES], [], NOW - timedelta(days=7))
+    profiles.keep(warehouse, [Said(ids[s], "fmp", facts) for s, facts in PROFILES.items()], [], NOW)
     update_snapshots(warehouse, calendar, SESSION, grace=timedelta(minutes=30), now=NOW)
     record_history(warehouse, HISTORY_FROM, SESSION, now=NOW)
     report.save(warehouse, report.coverage_as_of(warehouse, calendar, SESSION, target=0.9), NOW)
