@@ -23,7 +23,11 @@ ALTER TABLE market_analysis_cache
     ADD COLUMN td_sell_setup smallint,
     ADD COLUMN td_sell_complete boolean,
     ADD COLUMN td_sell_countdown smallint,
-    ADD COLUMN td_perfect_sell boolean;
+    ADD COLUMN td_perfect_sell boolean,
+    ADD COLUMN gaps_unfilled_up smallint,
+    ADD COLUMN gaps_unfilled_down smallint,
+    ADD COLUMN trend_up_count smallint,
+    ADD COLUMN trend_down_count smallint;
 ALTER TABLE market_analysis_history
     ADD COLUMN atrx_sma_21 double precision,
     ADD COLUMN atrx_sma_100 double precision,
@@ -48,4 +52,8 @@ ALTER TABLE market_analysis_history
     ADD COLUMN td_sell_setup smallint,
     ADD COLUMN td_sell_complete boolean,
     ADD COLUMN td_sell_countdown smallint,
-    ADD COLUMN td_perfect_sell boolean;
+    ADD COLUMN td_perfect_sell boolean,
+    ADD COLUMN gaps_unfilled_up smallint,
+    ADD COLUMN gaps_unfilled_down smallint,
+    ADD COLUMN trend_up_count smallint,
+    ADD COLUMN trend_down_count smallint;

@@ -17,6 +17,8 @@ TEXTBOOK = "John J. Murphy, Technical Analysis of the Financial Markets (1999)"
 APPEL = "Gerald Appel, The Moving Average Convergence-Divergence Trading Method (1979)"
 GRANVILLE = "Joseph E. Granville, New Key to Stock Market Profits (1963)"
 SHANNON = "Brian Shannon, Maximum Trading Gains with Anchored VWAP (2022)"
+BULKOWSKI = "Thomas N. Bulkowski, Encyclopedia of Chart Patterns (2005)"
+EDWARDS = "Robert D. Edwards and John Magee, Technical Analysis of Stock Trends (1948)"
 DEMARK = "Thomas R. DeMark, The New Science of Technical Analysis (1994)"
 OWN = "this project's definition"
 WEINSTEIN = "Stan Weinstein, Secrets for Profiting in Bull and Bear Markets (1988)"
@@ -28,6 +30,7 @@ PERF_WINDOWS = (1, 3, 5, 20, 60, 120, 252)
 MATRIX_SMA_WINDOWS = (21, 100, 150)  # that of 50 is atr_distance
 MATRIX_EMA_WINDOWS = (8, 21, 200)
 VOLUME_WINDOWS = (20, 50)
+GAP_PERCENT = 0.5  # the least width of a gap
 RANGE_WINDOWS = {"20d": 20, "50d": 50, "52w": 252}
 EMA200_FIRST_ROW = 659  # below 660 bars the seed still shows: with 270 bars the median error is 1.5 %, the worst 21 %
 MA_BUCKET_LABELS = ("UNKNOWN", "LAGGING", "NEUTRAL", "LEADING")
@@ -179,6 +182,30 @@ def _td_sequential() -> tuple[Indicator, ...]:
     return (*side("buy", "below", "L", "H"), *side("sell", "above", "H", "L"))
 
 
+def _gaps() -> tuple[Indicator, ...]:
+    up = f"gaps with L at least {GAP_PERCENT} % above H[1] that no later L has closed by reaching that H[1]"
+    down = f"gaps with H at least {GAP_PERCENT} % below L[1] that no later H has closed by reaching that L[1]"
+    return (
+        _single("gaps_unfilled_up", "count", 1, up, BULKOWSKI, kind="count"),
+        _single("gaps_unfilled_down", "count", 1, down, BULKOWSKI, kind="count"),
+    )
+
+
+def _trend_lines() -> tuple[Indicator, ...]:
+    def lines(low: str, lowest: str, lower: str, below: str) -> str:
+        return (
+            f"lines that hold, from each of the newest 3 pivots to the newest earlier {lower} one among the last 10; a "
+            f"pivot is the {lowest} {low} of 20 bars on each side, the last of equal ones, known 20 bars later; a line "
+            f"holds while no {low} since its newer pivot lies {below} it by more than 0.1 ATR14"
+        )
+
+    up, down = lines("L", "lowest", "lower", "below"), lines("H", "highest", "higher", "above")
+    return (
+        _single("trend_up_count", "count", 40, up, EDWARDS, kind="count"),
+        _single("trend_down_count", "count", 40, down, EDWARDS, kind="count"),
+    )
+
+
 def _weekly_stage() -> tuple[Indicator, ...]:
     needed = "from the instrument's 35th calendar week on"
     rules: tuple[tuple[str, Unit, str], ...] = (
@@ -269,6 +296,8 @@ CATALOGUE: tuple[Indicator, ...] = (
     *_atr_matrix(),
     *_volume(),
     *_td_sequential(),
+    *_gaps(),
+    *_trend_lines(),
     *_weekly_stage(),
     _relative_strength(),
 )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
 from quantmatrix_pipeline.indicators.family import Family
+from quantmatrix_pipeline.indicators.gaps import OpenGaps
 from quantmatrix_pipeline.indicators.matrix import AtrMatrix
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
@@ -30,6 +31,7 @@ from quantmatrix_pipeline.indicators.stage import WeeklyStage
 from quantmatrix_pipeline.indicators.td_sequential import TdSequential
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 from quantmatrix_pipeline.indicators.trend import DirectionalMovement
+from quantmatrix_pipeline.indicators.trend_lines import TrendLines
 from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
 from quantmatrix_pipeline.indicators.volume import OnBalanceVolume, VolumeAverages, YearToDateVwap
 
@@ -57,6 +59,8 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     OnBalanceVolume,
     YearToDateVwap,
     TdSequential,
+    OpenGaps,
+    TrendLines,
 )
 
 _NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]
@@ -123,9 +127,8 @@ class _Strip:
                 family.feed(tile, sums[:, slot])
         self._averages.advance(row0, sums, work)
         for family, slot, second in members:
-            if second.start < second.stop:
-                still = family.feed_again(tile, sums[:, slot], second_sums[:, second])
-                hold |= {} if still is None else dict.fromkeys(range(second.start, second.stop), still)
+            still = family.feed_again(tile, sums[:, slot], second_sums[:, second])
+            hold |= {} if still is None else dict.fromkeys(range(second.start, second.stop), still)
         self._second.advance(row0, second_sums, work, hold)
         if row1 > first_row:
             for family, slot, second in members:

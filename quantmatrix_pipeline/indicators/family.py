@@ -33,7 +33,7 @@ class Family:
         """Take in the tile's bars and write the `averages`' inputs, shape (rows, averages, width)."""
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
-        """Write the inputs of the `second_averages`, given the sums that the first have come to.
+        """Take in the sums that the `averages` have come to, and write the inputs of the `second_averages`.
 
         Returns flags of shape (rows, width) where a bar has no input and the second averages stay as they were, or
         None where every bar has one.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.indicators import literal_td
+from quantmatrix_pipeline_tests.unit.indicators import literal_gaps, literal_td, literal_trend_lines
 from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, series
 
 ANSWERS = Path(__file__).resolve().parents[2] / "answers"
@@ -27,7 +27,9 @@ STRETCHES = {
     "SPY": (date(2019, 10, 1), date(2020, 6, 30)),
 }
 LITERAL: dict[str, Callable[[Floats, Floats, Floats], list[dict[str, int | str]]]] = {
-    "td_sequential": literal_td.td_sequential
+    "td_sequential": literal_td.td_sequential,
+    "gaps": literal_gaps.open_gaps,
+    "trend_lines": literal_trend_lines.trend_lines,
 }
 
 

@@ -65,6 +65,17 @@ def test_the_answer_files_of_td_sequential_meet_every_rule() -> None:
     }
 
 
+def test_the_answer_files_of_gaps_meet_every_rule() -> None:
+    told = {rule for symbol in STRETCHES for row in written("gaps", symbol) for rule in row["rule"].split("; ")}
+    assert told >= {f"gap {way} {event}".strip() for way in ("up", "down") for event in ("", "filled", "too narrow")}
+
+
+def test_the_answer_files_of_trend_lines_meet_every_rule() -> None:
+    told = {rule for symbol in STRETCHES for row in written("trend_lines", symbol) for rule in row["rule"].split("; ")}
+    assert told >= {f"line {way} {event}" for way in ("up", "down") for event in ("drawn", "broken")}
+    assert told >= {"pivot low known", "pivot high known"}
+
+
 def one(close: list[float], reach: float = 0.0) -> Panel:
     prices = np.array(close)
     days = np.datetime64("2020-01-01") + np.arange(len(close))
@@ -93,3 +104,61 @@ def test_a_setup_counts_to_nine_and_stays_there_while_the_run_goes_on() -> None:
 def test_a_close_equal_to_the_one_four_bars_before_ends_a_setup_though_a_split_moved_it_by_an_ulp() -> None:
     closes = [100.0] * 6 + [99.0, 98.0, 97.0, 96.0, 95.0, np.nextafter(98.0, 0), 94.0]
     assert told(one(closes), "td_buy_setup")[6:] == [1, 2, 3, 4, 5, 0, 1]
+
+
+def ranges(bars: list[tuple[float, float]]) -> Panel:
+    """Bars given by low and high, closing in the middle."""
+    low, high = (np.array(side) for side in zip(*bars, strict=True))
+    days = np.datetime64("2020-01-01") + np.arange(len(bars))
+    middle = (low + high) / 2
+    return Panel.from_rows(np.zeros(len(bars), np.int32), days, middle, high, low, middle, np.ones(len(bars)))
+
+
+def test_gaps_count_until_price_comes_back_to_their_far_edge_the_newest_first() -> None:
+    panel = ranges([(99, 100), (102, 103), (105, 106), (103.5, 104), (102.9, 104), (101, 103), (100, 102)])
+    assert told(panel, "gaps_unfilled_up")[1:] == [1, 2, 2, 1, 1, 0]
+    assert told(panel, "gaps_unfilled_down")[1:] == [0, 0, 1, 1, 1, 1]
+
+
+def test_a_gap_of_half_a_percent_counts_and_a_narrower_one_does_not() -> None:
+    assert told(ranges([(99, 100), (100.5, 101)]), "gaps_unfilled_up")[1:] == [1]
+    assert told(ranges([(99, 100), (100.499, 101)]), "gaps_unfilled_up")[1:] == [0]
+    assert told(ranges([(100, 101), (99, 99.5)]), "gaps_unfilled_down")[1:] == [1]
+    assert told(ranges([(100, 101), (99, 99.501)]), "gaps_unfilled_down")[1:] == [0]
+
+
+def test_more_gaps_than_were_ever_open_before_are_all_counted_and_closed_by_one_bar() -> None:
+    panel = ranges([(100.0 * 1.02**k, 100.5 * 1.02**k) for k in range(100)] + [(50.0, 51.0)])
+    assert told(panel, "gaps_unfilled_up")[1:] == [*range(1, 100), 0]
+
+
+def vee(bottoms: list[tuple[int, float]], last: int) -> list[float]:
+    """Closes that run straight between the bottoms over tops of 100 midway."""
+    corners = [(0, 100.0)]
+    for (bar, level), (then, _) in zip(bottoms, [*bottoms[1:], (last + 30, 0.0)], strict=True):
+        corners += [(bar, level), ((bar + then) // 2, 100.0)]
+    return np.interp(np.arange(last + 1), *zip(*corners, strict=True)).tolist()
+
+
+def test_a_line_is_known_twenty_bars_after_its_newer_low_and_goes_once_a_low_is_a_tenth_of_a_range_below() -> None:
+    closes = vee([(25, 80.0), (75, 85.0)], 130)
+    panel = one(closes, reach=0.5)
+    held = told(panel, "trend_up_count")
+    assert held[40:95] == [0.0] * 55
+    assert held[95:] == [1.0] * 36
+    atr = column(compute(panel), "atr_14", 0, panel)[120]
+    line = 79.5 + (84.5 - 79.5) / 50 * (120 - 25)
+    for beyond, wanted in ((0.05, 1.0), (0.5, 0.0)):
+        low = panel.low.copy()
+        low[120] = line - beyond * atr
+        pierced = Panel.from_rows(
+            np.zeros(131, np.int32), *(getattr(panel, name)[:, 0] for name in ("session", "open", "high")),
+            low[:, 0], panel.close[:, 0], panel.volume[:, 0],
+        )  # fmt: skip
+        assert told(pierced, "trend_up_count")[119:] == [1.0] + [wanted] * 11
+
+
+def test_of_equal_lows_within_twenty_bars_the_last_is_the_pivot() -> None:
+    closes = vee([(25, 80.0), (75, 85.0)], 130)
+    closes[80] = closes[75]
+    assert told(one(closes, reach=0.5), "trend_up_count")[94:101] == [0.0] * 6 + [1.0]
