@@ -32,8 +32,8 @@ class TdSequential(Family):
     Comparisons are relative to 1e-12, so that a split makes no two equal prices differ.
 
     Rules: Thomas R. DeMark, The New Science of Technical Analysis (1994); Jason Perl, DeMark Indicators (2008).
-    Where the books leave a choice, this is the one of DeMark's own article on counter-trend trading: the close before
-    the flip may equal that of four bars before, perfection is strict and may come late.
+    Where the books leave a choice, this is the one of DeMark's article Countertrend Forex Trading with TD Sequential
+    (2010): the close before the flip may equal that of four bars before, perfection is strict and may come late.
     """
 
     memory = None

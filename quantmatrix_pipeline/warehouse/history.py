@@ -42,10 +42,10 @@ def _keys(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def _differs(new: pa.ChunkedArray, old: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Compare two columns value by value; two nulls are the same."""
-    if pa.types.is_floating(new.type):
-        a, b = new.to_numpy(), old.to_numpy()  # a null becomes NaN
-        return (a != b) & ~(np.isnan(a) & np.isnan(b))  # type: ignore[no-any-return]
-    return np.array([x != y for x, y in zip(new.to_pylist(), old.to_pylist(), strict=True)], dtype=bool)
+    if pa.types.is_string(new.type):
+        return np.array([x != y for x, y in zip(new.to_pylist(), old.to_pylist(), strict=True)], dtype=bool)
+    a, b = (column.cast(pa.float64()).to_numpy() for column in (new, old))  # a null becomes NaN
+    return (a != b) & ~(np.isnan(a) & np.isnan(b))  # type: ignore[no-any-return]
 
 
 def make_partitions(warehouse: Warehouse, first: date, last: date) -> None:

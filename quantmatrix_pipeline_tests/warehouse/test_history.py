@@ -28,7 +28,7 @@ def warehouse(database_url: str) -> Iterator[Warehouse]:
 
 def row(instrument: int = 1, session: date = FIRST, **values: Any) -> dict[str, Any]:
     blank = {"instrument_id": instrument, "session": session, "close": 10.0}
-    return blank | {"rsi": None, "ma_aligned": None, "ma_bucket": "UNKNOWN"} | values
+    return blank | {"rsi": None, "ma_aligned": None, "td_buy_setup": None, "ma_bucket": "UNKNOWN"} | values
 
 
 SCHEMA = pa.schema(
@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("close", pa.float64()),
         ("rsi", pa.float64()),
         ("ma_aligned", pa.bool_()),
+        ("td_buy_setup", pa.int16()),
         ("ma_bucket", pa.string()),
     ]
 )
@@ -73,6 +74,8 @@ def test_the_same_numbers_are_recorded_once_null_and_label_and_flag_among_them(w
         ({"rsi": None}, {"rsi": 50.0}),
         ({"ma_aligned": None}, {"ma_aligned": False}),
         ({"ma_aligned": True}, {"ma_aligned": False}),
+        ({"td_buy_setup": None}, {"td_buy_setup": 0}),
+        ({"td_buy_setup": 8}, {"td_buy_setup": 9}),
         ({"ma_bucket": "NEUTRAL"}, {"ma_bucket": "LAGGING"}),
         ({"close": 10.0}, {"close": 10.01}),
     ],
