@@ -45,12 +45,17 @@ log = logging.getLogger(__name__)
 
 PART = 64  # symbols per part of an answer that came symbol by symbol
 SESSIONS_PER_PART = 16  # sessions per part of an answer that came by date: a few, whatever the market's size
+LEAST_SHARE = 0.1  # of the symbols, that a further whole-market call must serve
+RECENT = 5  # sessions: what one vendor leaves out of them, others are asked for
+LONG = 20  # sessions: from here on a late beginning may be the vendor's, not the instrument's
+OVERLAP = timedelta(days=14)  # actions listed late, or not had on their night, come with a later one
 AHEAD = 6  # whole-market questions under way or waiting to be written
 TRIES = 3  # how often one question is put to a vendor that says "too many" and names a bearable pause
 ACTIONS_STRETCH = 92  # days per whole-market question for splits or dividends
 
 
 # Vendor, basis, its date and the first day asked for: answers that agree in them make one part.
+_PROPER = (StaleResponse, SymbolNotFound, UnsupportedRequest)  # answers, and no reason to ask the same again
 _Kind = tuple[str, Basis, date | None, date | None]
 MarketActions = Callable[[date, date, Vendor], Awaitable[ActionsAnswer]]
 
@@ -68,6 +73,7 @@ class _Wanted:
     since: date | None = None
     said: dict[str, VendorError] = field(default_factory=dict)
     tries: int = 0
+    gap: bool = False  # its newest bar came, and what is left was left out by who gave it
 
     def wanting(self, sessions: Dates) -> _Wanted:
         """Return the same symbol with these sessions left."""
@@ -141,8 +147,10 @@ class DailyFetch:
         for name in ranking.order:
             reach = self._router.reach(name, Capability.GROUPED_BARS)
             sessions = worth_grouping([w.request(reach) for w in self._left(crypto=False)])
+            if (most := self._router.symbols_within_budget(name, Capability.GROUPED_BARS)) is not None:
+                sessions = sessions[max(0, len(sessions) - most) :]  # the newest, where not all can be had in this run
             if not len(sessions):
-                break
+                continue
             # Whole-market bars carry no actions. Splits come first, they explain jumps; dividends are many pages.
             if len(more := np.setdiff1d(sessions, told)):
                 await self._actions(Capability.SPLITS, _market_splits, _day(more[0]), _day(more[-1]))
@@ -165,6 +173,7 @@ class DailyFetch:
         served: list[np.datetime64] = []
         part: list[DailyAnswer] = []
         failed: VendorError | None = None
+        begun = _beginnings(sessions, [self._wanted[s].sessions for s in symbols])
         try:
             for day in sessions:
                 # The first question goes alone: what it says (not in the plan, bad key) may hold for all of them.
@@ -181,8 +190,9 @@ class DailyFetch:
                     break
                 served.append(day)
                 last[[place[s] for s in answer.bars.symbols if s in place]] = day
+                answer = replace(answer, asked_from=begun[day])
                 if part and (len(part) == SESSIONS_PER_PART or _kind(part[0]) != _kind(answer)):
-                    await self._parts.put(_merged(part, _day(sessions[0])))
+                    await self._parts.put(_merged(part, part[0].asked_from))
                     part = []
                 part.append(answer)
         finally:
@@ -190,7 +200,7 @@ class DailyFetch:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         if part:
-            await self._parts.put(_merged(part, _day(sessions[0])))
+            await self._parts.put(_merged(part, part[0].asked_from))
         if failed is not None:
             router.record.fell_back(name, capability, type(failed).__name__, len(symbols))
         self._settle(name, symbols, last, np.array(served, "datetime64[D]"), failed)
@@ -236,7 +246,7 @@ class DailyFetch:
 
     async def _actions(self, capability: Capability, ask: MarketActions, first: date, last: date) -> None:
         """Bring the market's splits or dividends of these days, as far as anybody has them."""
-        for since, until in _stretches(first, last):
+        for since, until in _stretches(first - OVERLAP, last):
             try:
                 found = await self._router.first_answer(
                     capability,
@@ -327,7 +337,10 @@ class _OneByOne:
         first = item.sessions[0].item()
         whole = [n for n in self._order if (r := self._router.reach(n, self._capability)) is None or r <= first]
         partly = [n for n in self._order if n not in whole]  # who reaches the whole stretch goes before who doesn't
-        if not any(self._take_on(name, item) for name in (*whole, *partly)):
+        if any(self._take_on(name, item) for name in (*whole, *partly)):
+            return
+        # A gap that all who know the symbol left out is none of this run's failures: nothing was traded, most likely.
+        if not (item.gap and all(isinstance(e, _PROPER) for e in item.said.values())):
             self._undone.append(item)
 
     def _take_on(self, name: str, item: _Wanted) -> bool:
@@ -400,13 +413,13 @@ class _OneByOne:
                 self._fall_back(name, item, error)
                 continue
             left = item.sessions[: len(item.sessions) - len(asked)]  # older than the vendor reaches
-            if missed:
-                had = asked[np.isin(asked, came)]
-                ends = f"nothing after {had[-1]}" if len(had) else "nothing"
+            lacking = _lacking(asked, asked[np.isin(asked, came)], due)
+            if missed or len(lacking):
                 await self._router.forget(name, self._capability, item.symbol)
-                stale = StaleResponse(name, f"asked for {asked[-1]}, had {ends}", symbol=item.symbol)
-                late = asked[asked > had[-1]] if len(had) else asked
-                self._fall_back(name, item.wanting(np.union1d(left, late)), stale)
+                what = f"asked for {asked[0]}..{asked[-1]}, left out {len(lacking)}, the last of them {lacking[-1]}"
+                stale = StaleResponse(name, what, symbol=item.symbol)
+                rest = replace(item.wanting(np.union1d(left, lacking)), gap=not missed)
+                self._fall_back(name, rest, stale)
             elif len(left):
                 item.said[name] = UnsupportedRequest(name, f"reaches back to {reach} only", symbol=item.symbol)
                 self._place(item.wanting(left))
@@ -464,12 +477,29 @@ class _OneByOne:
         return DailyAnswer(self._router.name, Basis.RAW, None, BarBatch.empty(), failures=failures)
 
 
+def _lacking(asked: Dates, had: Dates, due: bool) -> Dates:
+    """Return the sessions of an answer's gaps for which others are asked.
+
+    Where the newest session is due: all after the last bar, and what is missing of the last few. Of a long stretch also
+    all before the first bar: the vendor may know the instrument only since it bears its name. Older gaps are mostly
+    days without trade, and would cost every vendor a call each night.
+    """
+    gaps = np.setdiff1d(asked, had)
+    if not len(had):
+        return gaps if due else gaps[:0]
+    recent = (gaps > had[-1]) | (gaps >= asked[-RECENT:][0])
+    early = (gaps < had[0]) & (len(asked) >= LONG)
+    found: Dates = gaps[(recent & due) | early]
+    return found
+
+
 def worth_grouping(requests: Sequence[BarRequest]) -> Dates:
     """Return the sessions, ascending, of which the whole market costs fewer calls than their symbols one by one.
 
     Symbols that want the same sessions are taken together: their sessions are worth it where they are fewer than the
     symbols, not counting sessions that are taken already. So three newcomers with five years to fetch don't keep the
-    other five hundred from being served by one call.
+    other five hundred from being served by one call. Beyond the first such group a call must serve a tenth of all
+    symbols: an old hole of two of them is not worth a market's call every night.
     """
     patterns: dict[bytes, tuple[Dates, int]] = {}
     for request in requests:
@@ -479,7 +509,7 @@ def worth_grouping(requests: Sequence[BarRequest]) -> Dates:
     taken = np.empty(0, "datetime64[D]")
     for sessions, symbols in sorted(patterns.values(), key=lambda p: (len(p[0]) / p[1], p[0][0])):
         more = np.setdiff1d(sessions, taken)
-        if len(more) < symbols:
+        if len(more) < symbols and (not len(taken) or symbols >= LEAST_SHARE * len(requests)):
             taken = np.union1d(taken, more)
     return taken
 
@@ -490,6 +520,19 @@ async def _market_splits(first: date, last: date, vendor: Vendor) -> ActionsAnsw
 
 async def _market_dividends(first: date, last: date, vendor: Vendor) -> ActionsAnswer:
     return await vendor.dividends(None, first, last)
+
+
+def _beginnings(sessions: Dates, wanted: Sequence[Dates]) -> dict[np.datetime64, date]:
+    """Return for each session asked for the one since which none was left out that anybody wants.
+
+    What lies before says nothing of those left out in between.
+    """
+    every = np.unique(np.concatenate([*wanted, sessions]))
+    begun: dict[np.datetime64, date] = {}
+    for k, at in enumerate(np.searchsorted(every, sessions)):
+        goes_on = k > 0 and every[at - 1] == sessions[k - 1]
+        begun[sessions[k]] = begun[sessions[k - 1]] if goes_on else _day(sessions[k])
+    return begun
 
 
 def _bearable(error: RateLimited, patience: float) -> bool:

@@ -17,7 +17,14 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
-from quantmatrix_pipeline.errors import CircuitOpen, ConfigurationError, MalformedResponse, NobodyServes, VendorError
+from quantmatrix_pipeline.errors import (
+    CircuitOpen,
+    ConfigurationError,
+    MalformedResponse,
+    NobodyServes,
+    SymbolNotFound,
+    VendorError,
+)
 from quantmatrix_pipeline.providers.answers import ActionsAnswer, ConstituentsAnswer, DailyAnswer, Listing
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, Offer, Vendor
 from quantmatrix_pipeline.providers.routing.budget import Budgets
@@ -139,14 +146,24 @@ class Router:
         self._depth -= 1
         if self._depth:
             return
-        for name in sorted(self._opened):
-            await self._vendors[name].close()
-        self._opened.clear()
-        await self._meter.settle_all()
+        # Every step is taken, even where one before it fails: leases go back, what was learned is written.
+        async with contextlib.AsyncExitStack() as last:
+            last.push_async_callback(self._write)
+            last.push_async_callback(self.states.flush)
+            last.push_async_callback(self._settle_budgets)
+            for name in sorted(self._opened):
+                last.push_async_callback(self._vendors[name].close)
+            self._opened.clear()
+
+    async def _settle_budgets(self) -> None:
         assert self._meter.budgets is not None, "set when it was opened"
-        await self._meter.budgets.close()
-        self._meter.budgets = None
-        await self.states.flush()
+        try:
+            await self._meter.settle_all()
+        finally:
+            budgets, self._meter.budgets = self._meter.budgets, None
+            await budgets.close()
+
+    async def _write(self) -> None:
         self.asked += self._meter.record.rows()
         if self._on_close is not None:
             await asyncio.to_thread(self._on_close, self._meter.record)
@@ -442,4 +459,7 @@ class RoutedMembers:
 
 
 async def _splits(symbol: str, first: date, last: date, vendor: Vendor) -> ActionsAnswer:
-    return await vendor.splits(symbol, first, last)
+    found = await vendor.splits(symbol, first, last)
+    if not found.splits:  # perhaps another one lists it
+        raise SymbolNotFound(vendor.name, f"lists no split from {first} to {last}", symbol=symbol)
+    return found

@@ -201,9 +201,11 @@ class States:
             case Admission.PROBE:
                 mark = self._marks.get(vendor)
                 await self._change(vendor, capability, lambda circuit: circuit.with_key(mark))
+                if (here := self.circuit(vendor, capability)).admits(now) is not Admission.PROBE:
+                    return here.admits(now) is Admission.ASK  # another process has probed it meanwhile
                 until = now + PROBE_SECONDS
                 mine = await self._do(lambda: self._store.claim_probe(vendor, capability, now, until))
-                self._circuits[vendor, capability] = self.circuit(vendor, capability).probing(until)
+                self._circuits[vendor, capability] = here.probing(until)
                 return mine
             case _:
                 return False

@@ -98,10 +98,9 @@ class KeptAnswers:
         """Drop what this process kept of a symbol, alone or among others: it turned out to end too early, and the
         vendor may have more in a minute.
         """
-        ours = tuple(f"{vendor}:{capability}:{name}:" for name in (symbol, "-"))
-        for name in [name for name in self._here if name.startswith(ours)]:
+        for name in [name for name in self._here if _concerns(name, vendor, capability, symbol)]:
             self._drop(name)
-        shared = [name for name in self._shared if name.startswith(ours)]
+        shared = [name for name in self._shared if _concerns(name, vendor, capability, symbol)]
         if self._redis is None or not shared:
             return
         self._shared.difference_update(shared)
@@ -128,3 +127,9 @@ def _name(vendor: str, call: Call) -> str:
     asked = "&".join(f"{name}={call.params[name]}" for name in sorted(call.params))
     digest = hashlib.sha256(f"{call.path}?{asked}".encode()).hexdigest()[:24]
     return f"{vendor}:{call.capability}:{call.symbol or '-'}:{digest}"
+
+
+def _concerns(name: str, vendor: str, capability: str, symbol: str) -> bool:
+    """Say whether a kept answer is of a symbol: alone, among several that its call names, or of one that names none."""
+    of_vendor, of_capability, symbols, _ = name.rsplit(":", 3)
+    return (of_vendor, of_capability) == (vendor, capability) and (symbols == "-" or symbol in symbols.split(", "))

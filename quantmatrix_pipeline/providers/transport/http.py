@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -25,6 +26,7 @@ from quantmatrix_pipeline.providers.transport.calls import Answer, Call, Meter, 
 T = TypeVar("T")
 
 ATTEMPTS = 4
+SHORTEST_SECRET = 8  # characters
 LONGEST_OBEYED = 5.0  # seconds of a Retry-After that a call sits out; after longer ones others are asked meanwhile
 LONGEST_PAUSE = 2.0  # seconds before another attempt, where the vendor names none
 CONNECTIONS = 16
@@ -110,6 +112,9 @@ class Http:
         self._timeout = timeout
         self._deadline = deadline
         self._kept = kept
+        # Another address, or another key with another plan, has other answers.
+        told = f"{self._base} {key.secret.get_secret_value() if key else ''}"
+        self._kept_as = f"{vendor}@{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
@@ -149,7 +154,7 @@ class Http:
             or `QuotaExhausted` when our own budget allows no call.
         """
         if self._kept is not None and call.keep_seconds > 0:
-            kept = await self._kept.find(self.vendor, call)
+            kept = await self._kept.find(self._kept_as, call)
             if kept is not None:
                 return read(kept)
         ends = time.monotonic() + self._deadline
@@ -177,13 +182,13 @@ class Http:
     async def forget(self, capability: str, symbol: str) -> None:
         """Don't serve again what was kept of a symbol."""
         if self._kept is not None:
-            await self._kept.forget(self.vendor, capability, symbol)
+            await self._kept.forget(self._kept_as, capability, symbol)
 
     async def _attempt(self, call: Call, read: Callable[[Answer], T], ends: float) -> T:
         started = time.perf_counter()
         took: float | None = None
         error: VendorError | None = None
-        timed_out = False
+        timed_out = cancelled = False
         try:
             async with asyncio.timeout(max(0.0, ends - time.monotonic())):
                 answer = await self._extract(call)
@@ -206,9 +211,10 @@ class Http:
         finally:
             seconds = took if took is not None else time.perf_counter() - started
             lost = took is None and not timed_out
-            self._meter.note(Timed(self.vendor, call.capability, call.endpoint, seconds * 1000, error, lost))
+            if not cancelled:
+                self._meter.note(Timed(self.vendor, call.capability, call.endpoint, seconds * 1000, error, lost))
         if self._kept is not None and call.keep_seconds > 0:
-            await self._kept.put(self.vendor, call, answer)
+            await self._kept.put(self._kept_as, call, answer)
         return value
 
     async def _extract(self, call: Call) -> Answer:
@@ -246,7 +252,8 @@ class Http:
     def _secrets(self) -> tuple[str, ...]:
         """The key as it is, and as it stands in a URL."""
         secret = self._key.secret.get_secret_value() if self._key else ""
-        return tuple(dict.fromkeys((secret, quote(secret, safe="")))) if secret else ()
+        # A short one, such as "demo", is no secret, and cutting it out would cut up the data.
+        return tuple(dict.fromkeys((secret, quote(secret, safe="")))) if len(secret) >= SHORTEST_SECRET else ()
 
 
 def _by_status(vendor: str, call: Call, answer: Answer) -> VendorError | None:
@@ -277,4 +284,6 @@ def retry_after(answer: Answer) -> float | None:
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    return max(
+        0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(clock.wall(), UTC)).total_seconds()
+    )

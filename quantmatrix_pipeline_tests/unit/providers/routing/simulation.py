@@ -335,8 +335,16 @@ class Watch:
             breaker.key_is(key)
         match error:
             case None:
-                breaker.answered()
-                breaker.plan_lacks_it_until = None
+                refused = [
+                    other
+                    for offered in self._world.kinds[vendor].offers
+                    if (other := self.breakers[vendor, offered]).phase != "closed" and other.why == "bad key"
+                ]
+                # A key that is taken for one thing is taken for all that its refusal had closed.
+                for each_breaker in [breaker, *(refused if breaker in refused else ())]:
+                    each_breaker.key_is(key)
+                    each_breaker.answered()
+                    each_breaker.plan_lacks_it_until = None
             case AuthFailed():
                 for each in self._world.kinds[vendor].offers:
                     self.breakers[vendor, each].key_is(key)
