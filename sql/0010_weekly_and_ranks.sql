@@ -10,7 +10,17 @@ ALTER TABLE market_analysis_cache
     ADD COLUMN stage_near_pct double precision,
     ADD COLUMN stage_far_pct double precision,
     ADD COLUMN rs_mansfield_pct double precision,
-    ADD COLUMN rs_benchmark text;
+    ADD COLUMN rs_benchmark text,
+    ADD COLUMN rs_rank double precision,
+    ADD COLUMN perf_20d_rank double precision,
+    ADD COLUMN perf_60d_rank double precision,
+    ADD COLUMN perf_252d_rank double precision,
+    ADD COLUMN atrp_14_rank double precision,
+    ADD COLUMN rs_sector_rank double precision,
+    ADD COLUMN perf_20d_sector_rank double precision,
+    ADD COLUMN perf_60d_sector_rank double precision,
+    ADD COLUMN perf_252d_sector_rank double precision,
+    ADD COLUMN atrp_14_sector_rank double precision;
 ALTER TABLE market_analysis_history
     ADD COLUMN sma_30w double precision,
     ADD COLUMN stage_slope_pct double precision,
@@ -22,4 +32,14 @@ ALTER TABLE market_analysis_history
     ADD COLUMN stage_near_pct double precision,
     ADD COLUMN stage_far_pct double precision,
     ADD COLUMN rs_mansfield_pct double precision,
-    ADD COLUMN rs_benchmark text;
+    ADD COLUMN rs_benchmark text,
+    ADD COLUMN rs_rank double precision,
+    ADD COLUMN perf_20d_rank double precision,
+    ADD COLUMN perf_60d_rank double precision,
+    ADD COLUMN perf_252d_rank double precision,
+    ADD COLUMN atrp_14_rank double precision,
+    ADD COLUMN rs_sector_rank double precision,
+    ADD COLUMN perf_20d_sector_rank double precision,
+    ADD COLUMN perf_60d_sector_rank double precision,
+    ADD COLUMN perf_252d_sector_rank double precision,
+    ADD COLUMN atrp_14_sector_rank double precision;

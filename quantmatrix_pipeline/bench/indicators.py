@@ -15,8 +15,8 @@ from quantmatrix_pipeline.bench.synthetic import synthetic_bars
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.indicators.catalogue import (
     ATR_WINDOWS,
-    COLUMNS,
     EMA_WINDOWS,
+    ENGINE_COLUMNS,
     PERF_WINDOWS,
     RANGE_WINDOWS,
     SMA_WINDOWS,
@@ -59,7 +59,14 @@ def run(repeats: int = 5) -> list[Row]:
             peer = "bare write" if name == "TA-Lib loop" else "TA-Lib loop"
             requirement = "faster than the TA-Lib loop" if name.startswith("engine") else ""
             rows.append(
-                Row(f"{name}, {size}, {len(COLUMNS)} columns", value, "s", peer, value / seconds[peer], requirement)
+                Row(
+                    f"{name}, {size}, {len(ENGINE_COLUMNS)} columns",
+                    value,
+                    "s",
+                    peer,
+                    value / seconds[peer],
+                    requirement,
+                )
             )
     return rows + _recompute(repeats)
 
@@ -81,7 +88,7 @@ def _drain(panel: Panel, threads: int | None) -> None:
 
 def _bare_write(panel: Panel) -> None:
     """Fill a reused buffer of the engine's shape as often as the engine does: the least that any engine must do."""
-    buffer = np.empty((TILE_ROWS, len(COLUMNS), panel.width))
+    buffer = np.empty((TILE_ROWS, len(ENGINE_COLUMNS), panel.width))
     for row in range(0, panel.bars, TILE_ROWS):
         buffer[: panel.bars - row].fill(row)
 

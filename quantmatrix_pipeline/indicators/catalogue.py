@@ -35,6 +35,13 @@ RANGE_WINDOWS = {"20d": 20, "50d": 50, "52w": 252}
 EMA200_FIRST_ROW = 659  # below 660 bars the seed still shows: with 270 bars the median error is 1.5 %, the worst 21 %
 MA_BUCKET_LABELS = ("UNKNOWN", "LAGGING", "NEUTRAL", "LEADING")
 STAGE_LABELS = ("UNKNOWN", "1", "2A", "2B", "2C", "3", "4")
+RANKED = {
+    "rs_mansfield_pct": "rs",
+    "perf_20d": "perf_20d",
+    "perf_60d": "perf_60d",
+    "perf_252d": "perf_252d",
+    "atrp_14": "atrp_14",
+}
 RS_BENCHMARK_LABELS = ("UNKNOWN", "BENCHMARK", "UNIVERSE")
 STAGE_FIRST_ROW = 34  # 35 weeks are needed, and a week has a bar at least
 
@@ -251,7 +258,12 @@ def _relative_strength() -> Indicator:
     )
 
 
-CATALOGUE: tuple[Indicator, ...] = (
+def rank_name(ranked: str, *, sector: bool = False) -> str:
+    """Return the name of the column that ranks a column of `RANKED`, in the universe or in its sector."""
+    return f"{RANKED[ranked]}_{'sector_' if sector else ''}rank"
+
+
+ENGINE_CATALOGUE: tuple[Indicator, ...] = (
     _single(
         "rsi", "index", 14, "100 G/(G + D): Wilder averages over 14 of gains and losses; 0 where both are zero", WILDER
     ),
@@ -302,6 +314,30 @@ CATALOGUE: tuple[Indicator, ...] = (
     _relative_strength(),
 )
 
-COLUMNS: tuple[Column, ...] = tuple(column for indicator in CATALOGUE for column in indicator.columns)
-COLUMN_INDEX: dict[str, int] = {column.name: index for index, column in enumerate(COLUMNS)}
-LOOKBACK: tuple[int, ...] = tuple(indicator.lookback for indicator in CATALOGUE for _ in indicator.columns)
+
+def _ranks(ranked: str, *, sector: bool) -> Indicator:
+    lookback = next(i.lookback for i in ENGINE_CATALOGUE if any(c.name == ranked for c in i.columns))
+    among = (
+        "of its sector, itself among them; empty without a sector" if sector else "of the session, itself among them"
+    )
+    formula = f"100 (B + (E + 1) / 2) / N over the N instruments that have {ranked} {among}: B have less, E the same"
+    name = rank_name(ranked, sector=sector)
+    return Indicator(name, "percent", lookback, formula, OWN, (Column(name, shared=True),))
+
+
+SESSION_CATALOGUE: tuple[Indicator, ...] = tuple(
+    _ranks(name, sector=sector) for sector in (False, True) for name in RANKED
+)
+"""What is computed after the engine, from all rows of a session."""
+
+CATALOGUE = ENGINE_CATALOGUE + SESSION_CATALOGUE
+
+
+def _columns(catalogue: tuple[Indicator, ...]) -> tuple[Column, ...]:
+    return tuple(column for indicator in catalogue for column in indicator.columns)
+
+
+ENGINE_COLUMNS = _columns(ENGINE_CATALOGUE)
+COLUMNS = ENGINE_COLUMNS + _columns(SESSION_CATALOGUE)
+COLUMN_INDEX: dict[str, int] = {column.name: index for index, column in enumerate(ENGINE_COLUMNS)}
+LOOKBACK: tuple[int, ...] = tuple(indicator.lookback for indicator in ENGINE_CATALOGUE for _ in indicator.columns)

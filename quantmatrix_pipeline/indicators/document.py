@@ -16,10 +16,13 @@ the bar before, whatever number of sessions lies between. C, H and L are close, 
 series; C[1] is the close of the bar before. Prices come in shares of the row's own session: a split that comes later
 changes no row. A bar that scored below 0.5 is left out.
 
-An empty value means that there is not enough history, and nothing else. `first bar` is the number of bars needed for
-the first value. Where TA-Lib has an indicator, the values are TA-Lib's to a relative 1e-9 and begin on the same bar,
-but for `ema_200`, which is empty below 660 bars: seeded with the mean of 200 closes, it is off by 1.5 % in the median
-and by 21 % at worst when it stands on 270.
+An empty value means that there is not enough history, and nothing else but what a formula says. `first bar` is the
+number of bars needed for the first value. Where TA-Lib has an indicator, the values are TA-Lib's to a relative 1e-9 and
+begin on the same bar, but for `ema_200`, which is empty below 660 bars: seeded with the mean of 200 closes, it is off
+by 1.5 % in the median and by 21 % at worst when it stands on 270.
+
+Relative strength and the ranks depend on other instruments as well. A bar that comes late restates its own instrument's
+rows and, at the newest session, everybody's; at older sessions the others keep where they stood by what was known then.
 
 | column | unit | first bar | formula | source |
 |---|---|---|---|---|

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
-from quantmatrix_pipeline.indicators.catalogue import COLUMNS, LOOKBACK, MA_BUCKET_LABELS
+from quantmatrix_pipeline.indicators.catalogue import ENGINE_COLUMNS, LOOKBACK, MA_BUCKET_LABELS
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.gaps import OpenGaps
 from quantmatrix_pipeline.indicators.matrix import AtrMatrix
@@ -63,8 +63,8 @@ FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read
     TrendLines,
 )
 
-_NOT_FLOAT = [index for index, column in enumerate(COLUMNS) if column.kind != "float"]
-_HAS_UNKNOWN = {index for index, column in enumerate(COLUMNS) if column.labels[:1] == MA_BUCKET_LABELS[:1]}
+_NOT_FLOAT = [index for index, column in enumerate(ENGINE_COLUMNS) if column.kind != "float"]
+_HAS_UNKNOWN = {index for index, column in enumerate(ENGINE_COLUMNS) if column.labels[:1] == MA_BUCKET_LABELS[:1]}
 
 
 def _slots(averages: Sequence[tuple[Recursion, ...]]) -> list[slice]:
@@ -199,16 +199,16 @@ class _Output:
 
     def __init__(self) -> None:
         self.work = Workspace()
-        self._flat = np.empty(TILE_ROWS * len(COLUMNS) * TILE_WIDTH)
+        self._flat = np.empty(TILE_ROWS * len(ENGINE_COLUMNS) * TILE_WIDTH)
 
     def of(self, rows: int, width: int) -> Floats:
         """Return a contiguous array of shape (rows, columns, width), over the last one."""
-        return self._flat[: rows * len(COLUMNS) * width].reshape(rows, len(COLUMNS), width)
+        return self._flat[: rows * len(ENGINE_COLUMNS) * width].reshape(rows, len(ENGINE_COLUMNS), width)
 
 
 def compute(panel: Panel) -> Floats:
     """Return shape (bars, columns, n): the whole history at once, for panels whose output fits in memory."""
-    values = np.full((panel.bars, len(COLUMNS), panel.width), np.nan)
+    values = np.full((panel.bars, len(ENGINE_COLUMNS), panel.width), np.nan)
     for block in blocks(panel):
         values[block.row0 : block.row1, :, block.instruments] = block.values
     return values
@@ -219,7 +219,7 @@ def last_rows(panel: Panel, *, threads: int | None = None) -> Floats:
 
     Instruments of like length share a strip, so that only the recursions need to see more than the last bars.
     """
-    values = np.empty((len(COLUMNS), panel.width))
+    values = np.empty((len(ENGINE_COLUMNS), panel.width))
     order = np.argsort(panel.length, kind="stable")
     strips = [order[first : first + TILE_WIDTH] for first in range(0, panel.width, TILE_WIDTH)]
 
@@ -239,10 +239,10 @@ def last_rows(panel: Panel, *, threads: int | None = None) -> Floats:
 def _last_rows_of(panel: Panel, columns: npt.NDArray[np.intp], work: Workspace) -> Floats:
     strip = _Strip(panel, columns)
     last = panel.length[columns] - 1
-    values = np.empty((len(COLUMNS), len(columns)))
+    values = np.empty((len(ENGINE_COLUMNS), len(columns)))
     for row0 in range(0, strip.longest, TILE_ROWS):
         row1 = min(row0 + TILE_ROWS, panel.bars)
-        out = work.floats("out", row1 - row0, len(COLUMNS), len(columns))
+        out = work.floats("out", row1 - row0, len(ENGINE_COLUMNS), len(columns))
         strip.advance(row0, row1, strip.shortest - 1, out, work)
         ends = np.flatnonzero((last >= row0) & (last < row1))
         values[:, ends] = out[last[ends] - row0, :, ends].T

@@ -53,6 +53,8 @@ class Panel:
         What relative strength is measured against; without one there is none.
     dividends_in
         Shape (n,): whose prices include dividends; None where nobody's do.
+    sector
+        Shape (n,), int32: the number of each instrument's sector, -1 where it is not known; None where nobody's is.
     """
 
     instrument_ids: npt.NDArray[np.int32]
@@ -67,6 +69,7 @@ class Panel:
     stage_rules: StageRules = DEFAULT_RULES
     benchmark: Benchmark | None = None
     dividends_in: Bools | None = None
+    sector: npt.NDArray[np.int32] | None = None
 
     @property
     def bars(self) -> int:
@@ -145,8 +148,9 @@ class Panel:
             name: np.ascontiguousarray(getattr(self, name)[rows, columns])
             for name in ("session", *PRICES, "volume", "unit")
         }
-        if self.dividends_in is not None:
-            fields["dividends_in"] = self.dividends_in[columns]
+        for name in ("dividends_in", "sector"):
+            if (per_instrument := getattr(self, name)) is not None:
+                fields[name] = per_instrument[columns]
         return replace(self, instrument_ids=self.instrument_ids[columns], length=length, **fields)
 
 

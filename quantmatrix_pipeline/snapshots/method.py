@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.panel import Panel
@@ -42,7 +43,15 @@ class Method:
             benchmark = Benchmark.of_instrument(panel, int(own.argmax()))
         else:
             benchmark = Benchmark.of_universe(panel, ~own & (included == basis), dividends_in=basis)
-        return replace(panel, stage_rules=self.stage_rules, benchmark=benchmark)
+        return replace(
+            panel, stage_rules=self.stage_rules, benchmark=benchmark, sector=_sectors(warehouse, panel.instrument_ids)
+        )
+
+
+def _sectors(warehouse: Warehouse, instrument_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    known = instruments.sectors(warehouse)
+    number = {name: place for place, name in enumerate(sorted(set(known.values())))}
+    return np.array([number.get(known.get(int(i), ""), -1) for i in instrument_ids], np.int32)
 
 
 DEFAULT_METHOD = Method()

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.indicators.cross_section import CrossSection
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.snapshots import rows as analysis
 from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
@@ -24,6 +26,7 @@ from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
 T = TypeVar("T")
 
+RELATIVE = tuple(column.name for column in COLUMNS if column.shared)
 INSTRUMENTS_AT_ONCE = 512  # whose recorded rows are read back at once: some 200 MB for five years
 
 
@@ -99,7 +102,9 @@ def record_history(
             if tables.holds_rows(transaction, first, last):
                 counts = _record_again(transaction, panel, first, last, now)
             else:
-                with contextlib.closing(_ahead(_rows(panel, first, last))) as computed:
+                with contextlib.closing(
+                    _ahead(_rows(panel, first, last, analysis.ranks(panel, first, last)))
+                ) as computed:
                     counts = tables.record_first(transaction, computed, now)
             others = [s for s in before if not first <= s <= last]
             if others and others[-1] > last:
@@ -112,8 +117,10 @@ def record_history(
     return HistoryReport(first, last, counts, time.perf_counter() - started)
 
 
-def _rows(panel: Panel, first: date, last: date) -> Iterator[pa.Table]:
-    return iter([analysis.session_rows(panel, last)]) if first == last else analysis.range_rows(panel, first)
+def _rows(panel: Panel, first: date, last: date, ranks: CrossSection) -> Iterator[pa.Table]:
+    if first == last:
+        return iter([analysis.session_rows(panel, last, ranks)])
+    return analysis.range_rows(panel, first, ranks)
 
 
 def _record_again(
@@ -121,12 +128,14 @@ def _record_again(
 ) -> tables.HistoryCounts:
     """Record over what is stored; instruments in turn, so that what is read back of them stays small."""
     counts = tables.HistoryCounts(0, 0, 0)
+    newest = max(tables.recorded_sessions(transaction, last), default=last)
+    ranks = analysis.ranks(panel, first, last)
     for start in range(0, panel.width, INSTRUMENTS_AT_ONCE):
         part = panel.select(np.arange(start, min(start + INSTRUMENTS_AT_ONCE, panel.width)))
         stored = tables.RecordedRows(transaction, part.instrument_ids, first, last, ("close", *analysis.COLUMN_NAMES))
-        with contextlib.closing(_ahead(_rows(part, first, last))) as computed:
+        with contextlib.closing(_ahead(_rows(part, first, last, ranks))) as computed:
             for batch in computed:
-                counts += tables.record(transaction, batch, stored, now)
+                counts += tables.record(transaction, batch, stored, now, relative=RELATIVE, newest=newest)
     return counts
 
 
@@ -140,6 +149,7 @@ def _record_due(
     """
     counts = tables.HistoryCounts(0, 0, 0)
     late = {i: since for i, since in due.items() if since <= sessions[-1]}
+    everyone = panel
     panel = panel.select(np.flatnonzero(np.isin(panel.instrument_ids, list(late))))
     if not panel.width:
         return counts
@@ -149,7 +159,7 @@ def _record_due(
     )
     since = np.array([late[int(i)] for i in panel.instrument_ids], dtype="datetime64[D]")
     wanted = np.array(sessions, dtype="datetime64[D]")
-    for batch in analysis.range_rows(panel, first):
+    for batch in analysis.range_rows(panel, first, analysis.ranks(everyone, first)):
         day = batch["session"].to_numpy().astype("datetime64[D]")
         own = since[np.searchsorted(panel.instrument_ids, batch["instrument_id"].to_numpy())]
         counts += tables.record(transaction, batch.filter(pa.array((day >= own) & np.isin(day, wanted))), stored, now)

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quantmatrix_pipeline.bars.batch import Bools, Dates, Floats
+from quantmatrix_pipeline.bars.batch import Dates, Floats
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.indicators import engine
-from quantmatrix_pipeline.indicators.catalogue import COLUMNS, Column
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS, ENGINE_COLUMNS, SESSION_CATALOGUE, Column
+from quantmatrix_pipeline.indicators.cross_section import CrossSection
 from quantmatrix_pipeline.indicators.panel import Panel
 
 Rows = npt.NDArray[np.intp]
@@ -25,14 +26,26 @@ SQL_TYPES = {"float": "double precision", "bool": "boolean", "count": "smallint"
 _ARROW_TYPES = {"float": pa.float64(), "bool": pa.bool_(), "count": pa.int16()}
 
 
-def session_rows(panel: Panel, session: date) -> pa.Table:
-    """Return one row per instrument that has a bar on `session`, the last session of the panel."""
-    return _last_rows(panel, newest_bar_of(panel) == np.datetime64(session, "D"))
+def ranks(panel: Panel, first: date, last: date | None = None) -> CrossSection:
+    """Rank the sessions from `first` on of the panel of all instruments; only its last one where `last` is the same."""
+    if first != last:
+        return CrossSection.over_sessions(panel, np.datetime64(first, "D"))
+    there = panel.select(np.flatnonzero(newest_bar_of(panel) == np.datetime64(last, "D")))
+    return CrossSection.of_newest(there, engine.last_rows(there))
+
+
+def session_rows(panel: Panel, session: date, ranks: CrossSection) -> pa.Table:
+    """Return one row per instrument that has a bar on `session`, the last session of the panel; `ranks` has it."""
+    keep = newest_bar_of(panel) == np.datetime64(session, "D")
+    values = engine.last_rows(panel)[:, keep]
+    return _table(panel, (panel.length[keep] - 1, np.flatnonzero(keep)), values, ranks)
 
 
 def newest_rows(panel: Panel) -> pa.Table:
-    """Return one row per instrument, of its newest bar."""
-    return _last_rows(panel, np.ones(panel.width, dtype=bool))
+    """Return one row per instrument, of its newest bar; the panel is that of all instruments."""
+    values = engine.last_rows(panel)
+    at = (panel.length - 1, np.arange(panel.width))
+    return _table(panel, at, values, CrossSection.of_newest(panel, values))
 
 
 def newest_bar_of(panel: Panel) -> Dates:
@@ -40,14 +53,8 @@ def newest_bar_of(panel: Panel) -> Dates:
     return panel.session[panel.length - 1, np.arange(panel.width)]
 
 
-def _last_rows(panel: Panel, keep: Bools) -> pa.Table:
-    at = (panel.length[keep] - 1, np.flatnonzero(keep))
-    values = engine.last_rows(panel)[:, keep] if keep.any() else np.empty((len(COLUMNS), 0))
-    return _table(panel, at, values)
-
-
-def range_rows(panel: Panel, first: date) -> Iterator[pa.Table]:
-    """Yield the rows of all sessions from `first` on, a block of bars at a time."""
+def range_rows(panel: Panel, first: date, ranks: CrossSection) -> Iterator[pa.Table]:
+    """Yield the rows of all sessions from `first` on, a block of bars at a time; `ranks` has all of them."""
     due = panel.session >= np.datetime64(first, "D")  # NaT beyond an instrument's life is never due
     bars = np.flatnonzero(due.any(axis=1))
     if not len(bars):
@@ -56,17 +63,19 @@ def range_rows(panel: Panel, first: date) -> Iterator[pa.Table]:
         row, instrument = np.nonzero(due[block.row0 : block.row1, block.instruments])
         if len(row):
             at = (row + block.row0, instrument + block.instruments.start)
-            yield _table(panel, at, block.values[row, :, instrument].T)
+            yield _table(panel, at, block.values[row, :, instrument].T, ranks)
 
 
-def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats) -> pa.Table:
-    """Return the rows at (bar, instrument) with values of shape (columns, rows)."""
+def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats, ranks: CrossSection) -> pa.Table:
+    """Return the rows at (bar, instrument) with the engine's values of shape (columns, rows), and their ranks."""
     columns = {
         "instrument_id": pa.array(panel.instrument_ids[at[1]]),
         "session": pa.array(panel.session[at], pa.date32()),
         "close": pa.array(panel.close[at] / panel.unit[at]),
     }
-    columns |= {column.name: _typed(values[place], column) for place, column in enumerate(COLUMNS)}
+    columns |= {column.name: _typed(values[place], column) for place, column in enumerate(ENGINE_COLUMNS)}
+    rank = ranks.at(panel.session[at], panel.instrument_ids[at[1]])
+    columns |= {c.name: pa.array(rank(c.name), from_pandas=True) for i in SESSION_CATALOGUE for c in i.columns}
     return pa.table(columns)
 
 

@@ -146,7 +146,15 @@ def record_first(transaction: ArrowTransaction, batches: Iterator[pa.Table], as_
     return HistoryCounts(recorded, 0, 0)
 
 
-def record(transaction: ArrowTransaction, rows: pa.Table, recorded: RecordedRows, as_of: datetime) -> HistoryCounts:
+def record(
+    transaction: ArrowTransaction,
+    rows: pa.Table,
+    recorded: RecordedRows,
+    as_of: datetime,
+    *,
+    relative: Sequence[str] = (),
+    newest: date | None = None,
+) -> HistoryCounts:
     """Append history rows; a row that stands there with other numbers gets a new revision, an equal one is left.
 
     Parameters
@@ -159,12 +167,21 @@ def record(transaction: ArrowTransaction, rows: pa.Table, recorded: RecordedRows
         What is stored of these instruments and sessions, read in the same transaction.
     as_of
         When this was computed from what was known.
+    relative
+        Columns that tell where an instrument stood among others: at sessions before `newest` another number there is
+        no reason to restate a row, since what was known of the others then is what the history keeps. A number where
+        there was none is one.
     """
     known, place = recorded.find(rows)
     old, new = recorded.table.take(pa.array(place)), rows.take(pa.array(known))
     changed = np.zeros(len(known), dtype=bool)
+    past = np.zeros(len(known), dtype=bool)
+    if newest is not None:
+        past = new["session"].to_numpy().astype("datetime64[D]") < np.datetime64(newest, "D")
     for name in rows.column_names:
-        if name not in KEYS:
+        if name in relative:
+            changed |= _differs(new[name], old[name]) & ~(past & old[name].is_valid().to_numpy())
+        elif name not in KEYS:
             changed |= _differs(new[name], old[name])
     revision = np.ones(rows.num_rows, dtype=np.int16)
     revision[known] = old["revision"].to_numpy() + 1

@@ -39,6 +39,12 @@ def ids(warehouse: Warehouse, symbols: Iterable[str] | None = None) -> dict[str,
     return {row.symbol: row.instrument_id for row in rows}
 
 
+def sectors(warehouse: Warehouse) -> dict[int, str]:
+    """Return instrument_id -> sector of those whose sector is known."""
+    rows = warehouse.rows("SELECT instrument_id, sector FROM instruments WHERE sector IS NOT NULL")
+    return {row.instrument_id: row.sector for row in rows}
+
+
 def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
     """Return symbol -> instrument_id, making an instrument for each symbol that nobody bears yet.
 

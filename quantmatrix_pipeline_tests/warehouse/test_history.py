@@ -126,6 +126,27 @@ def test_revisions_are_the_changes_and_the_newest_is_the_last_recorded(
     assert all(list(r.revisions) == list(range(1, len(r.revisions) + 1)) for r in stored)
 
 
+@pytest.mark.parametrize(
+    ("session", "before", "after", "restated"),
+    [
+        (FIRST, {"rsi": 50.0}, {"rsi": 60.0}, 0),
+        (FIRST, {"rsi": None}, {"rsi": 60.0}, 1),
+        (FIRST, {"rsi": 50.0}, {"rsi": 60.0, "close": 11.0}, 1),
+        (SECOND, {"rsi": 50.0}, {"rsi": 60.0}, 1),
+    ],
+)
+def test_where_an_instrument_stood_among_others_is_restated_at_the_newest_session_only(
+    warehouse: Warehouse, session: date, before: dict[str, Any], after: dict[str, Any], restated: int
+) -> None:
+    record(warehouse, row(1, session, **before))
+    with warehouse.arrow() as transaction:
+        values = [name for name in SCHEMA.names if name not in history.KEYS]
+        stored = history.RecordedRows(transaction, [1], FIRST, SECOND, values)
+        again = pa.Table.from_pylist([row(1, session, **after)], SCHEMA)
+        counts = history.record(transaction, again, stored, T0, relative=["rsi"], newest=SECOND)
+    assert counts == HistoryCounts(0, restated, 1 - restated)
+
+
 def snapshot(warehouse: Warehouse, *rows: dict[str, Any], at: datetime = T0) -> int:
     schema = SCHEMA.append(pa.field("expiry_timestamp", pa.timestamp("us", "UTC")))
     data = [r | {"expiry_timestamp": T0} for r in rows]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, COLUMNS, MA_BUCKET_LABELS, RANGE_WINDOWS
+from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, ENGINE_COLUMNS, MA_BUCKET_LABELS, RANGE_WINDOWS
 from quantmatrix_pipeline.indicators.engine import compute
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, column, ragged_panels, real_panel, series
@@ -118,7 +118,7 @@ def test_a_price_that_never_moved_has_values_in_every_column() -> None:
     last = dict(zip(COLUMN_INDEX, compute(panel)[-1, :, 0], strict=True))
     assert last["range_pos_20d"] == last["range_pos_52w"] == 50.0
     assert last["rsi"] == last["adx"] == last["plus_di"] == last["atr_14"] == last["atr_distance"] == 0.0
-    of_others = {column.name for column in COLUMNS if column.shared}
+    of_others = {column.name for column in ENGINE_COLUMNS if column.shared}
     assert {name for name, value in last.items() if np.isnan(value)} <= of_others
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantmatrix_pipeline.indicators import engine
-from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.indicators.catalogue import ENGINE_COLUMNS
 from quantmatrix_pipeline.indicators.engine import blocks, compute, last_rows
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.unit.indicators.panels import ragged_panels, real_panel, same_bits
@@ -94,8 +94,8 @@ def test_a_split_divides_prices_and_multiplies_shares_from_its_session_on_and_ch
     unit[400:, 2] = 3.0
     unit[900:, 2] = 21.0
     plain, split = compute(panel), compute(dataclasses.replace(panel, unit=unit))
-    levels = np.array([column.level for column in COLUMNS])
-    shares = np.array([column.shares for column in COLUMNS])
+    levels = np.array([column.level for column in ENGINE_COLUMNS])
+    shares = np.array([column.shares for column in ENGINE_COLUMNS])
     others = ~(levels | shares)
     assert same_bits(split[:, others], plain[:, others])
     assert same_bits(split[:400], plain[:400])
