@@ -1,4 +1,5 @@
-"""The fetch contract and the sources behind it, one file per vendor.
+"""The fetch contract and the sources behind it: `vendors` (what is true of each), `transport` (how they are reached) and
+`routing` (which of them is asked, and why).
 
 Belongs here: what a vendor is asked, what it answers, its symbols, its errors. Does not: which sessions are
 missing (ingest), SQL.

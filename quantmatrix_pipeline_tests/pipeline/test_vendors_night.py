@@ -106,7 +106,8 @@ def test_a_first_load_comes_by_symbol_and_the_next_session_by_one_call_for_the_w
 ) -> None:
     first = chain.run(BEFORE)
     assert set(failures(first)) == {NOBODYS}
-    assert kinds(served) == {}, "40 sessions by date are more calls than 31 symbols in batches of 8"
+    # 40 sessions by date are more calls than 31 symbols in batches of 8; of one whose price jumped splits are asked.
+    assert kinds(served) == {"v3/reference/splits": 1}
     assert len(served.calls("twelve_data")) == 4
     assert set(vendors_of(warehouse, BEFORE).values()) == {"twelve_data"}
     assert warehouse.scalar("SELECT count(*) FROM bars") == (TRACKED - 1) * DEPTH
@@ -158,7 +159,7 @@ def test_a_split_that_the_markets_splits_tell_moves_no_ratio(
     (action,) = warehouse.rows("SELECT kind, ex_date, numerator, denominator, vendor FROM corporate_actions")
     assert tuple(action) == ("split", NIGHT, 2, 1, "polygon")
     split, twin = (analysis(warehouse, symbol) for symbol in (SPLIT, TWIN))
-    ratios = [c.name for c in COLUMNS if not c.level and c.kind == "float"]
+    ratios = [c.name for c in COLUMNS if not c.level and not c.shares and c.kind == "float"]
     levels = ["close", *(c.name for c in COLUMNS if c.level)]
     assert twin[ratios].notna().sum() >= 5
     np.testing.assert_allclose(split[ratios].astype(float), twin[ratios].astype(float), rtol=1e-9, atol=1e-9)
@@ -226,17 +227,19 @@ def test_a_budget_by_date_that_ends_leaves_sessions_undone_and_the_next_run_goes
     told = failures(first)
     assert len(told) == min(TRACKED, 20), "the table shows the first rows"
     assert first.facts["daily_bars"]["failed_symbols"] == TRACKED
-    assert all("polygon: the allowance is used up" in why for why in told.values()), told
+    assert all("polygon: " in why and ("allowance" in why or "budget" in why) for why in told.values()), told
     assert len(served.calls("polygon")) == 4
-    assert stored(warehouse) == dict.fromkeys(DAYS[-5:-2], TRACKED)
-    assert sum(row.undone for row in requests_of(warehouse, first).values()) == TRACKED
+    # The newest three that the budget held out for, as the splits were asked first; tonight is not behind old nights.
+    assert stored(warehouse) == dict.fromkeys(DAYS[-3:], TRACKED)
+    # Each symbol, and the market's dividends, which come after the bars.
+    assert sum(row.undone for row in requests_of(warehouse, first).values()) == TRACKED + 1
 
     served.forget()
     monkeypatch.setenv("QM_POLYGON_BUDGET", "40/day")  # as good as another day
     second = chain.run(NIGHT)
     assert failures(second) == {}
     asked = [call.path.rsplit("/", 1)[1] for call in served.calls("polygon", "/v2/aggs/grouped")]
-    assert asked == [str(day) for day in DAYS[-2:]]
+    assert asked == [str(day) for day in DAYS[-5:-3]]
     assert stored(warehouse) == dict.fromkeys(DAYS[-5:], TRACKED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline.api.models.vendors import (
     CircuitStatus,
@@ -17,6 +17,7 @@ from quantmatrix_pipeline.api.models.vendors import (
 )
 from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
 from quantmatrix_pipeline.api.problems import documented
+from quantmatrix_pipeline.api.representations import json_response
 from quantmatrix_pipeline.providers.routing.assemble import build_router
 from quantmatrix_pipeline.providers.routing.circuit import State
 from quantmatrix_pipeline.providers.routing.overview import VendorView, overall, troubles
@@ -32,24 +33,26 @@ _WORDS: dict[State, Status] = {
 }
 
 
-@router.get("/stats/providers", responses=documented(422, 503))
-def providers(in_force: CurrentSettings, warehouse: OpenWarehouse) -> Providers:
+@router.get("/stats/providers", response_model=Providers, responses=documented(304, 422, 503))
+def providers(request: Request, in_force: CurrentSettings, warehouse: OpenWarehouse) -> Response:
     """Return each vendor's health and its parts, circuits, latency, errors and what is left of its budget."""
     routed = build_router(in_force.settings, warehouse)
     views = asyncio.run(routed.look())
-    return Providers(
+    body = Providers(
         overall_health=overall(views),
         policies={capability: list(order) for capability, order in routed.policies.orders.items() if order},
         settings_refused=in_force.refused,
         providers=[_stats(v) for v in views],
     )
+    return json_response(request, body.model_dump(mode="json"))
 
 
-@router.get("/api/market-data/sources/status", responses=documented(422, 503))
-def sources(in_force: CurrentSettings, warehouse: OpenWarehouse) -> SourcesStatus:
+@router.get("/api/market-data/sources/status", response_model=SourcesStatus, responses=documented(304, 422, 503))
+def sources(request: Request, in_force: CurrentSettings, warehouse: OpenWarehouse) -> Response:
     """Return for people whether the vendors are there, how reliable they were, and whether their limits are reached."""
     views = asyncio.run(build_router(in_force.settings, warehouse).look())
-    return SourcesStatus(overall_health=overall(views), sources=[_for_people(v) for v in views])
+    body = SourcesStatus(overall_health=overall(views), sources=[_for_people(v) for v in views])
+    return json_response(request, body.model_dump(mode="json"))
 
 
 def _stats(v: VendorView) -> ProviderStats:

@@ -147,14 +147,17 @@ class DailyFetch:
         for name in ranking.order:
             reach = self._router.reach(name, Capability.GROUPED_BARS)
             sessions = worth_grouping([w.request(reach) for w in self._left(crypto=False)])
-            if (most := self._router.symbols_within_budget(name, Capability.GROUPED_BARS)) is not None:
-                sessions = sessions[max(0, len(sessions) - most) :]  # the newest, where not all can be had in this run
             if not len(sessions):
                 continue
             # Whole-market bars carry no actions. Splits come first, they explain jumps; dividends are many pages.
             if len(more := np.setdiff1d(sessions, told)):
                 await self._actions(Capability.SPLITS, _market_splits, _day(more[0]), _day(more[-1]))
                 told = np.union1d(told, more)
+                await self._router.refresh(budgets_now=True)
+            if (most := self._router.symbols_within_budget(name, Capability.GROUPED_BARS)) is not None:
+                sessions = sessions[max(0, len(sessions) - most) :]  # the newest, where not all can be had in this run
+            if not len(sessions):
+                continue
             came |= await self._grouped(name, sessions)
         if came:
             await self._actions(Capability.DIVIDENDS, _market_dividends, _day(told[0]), _day(told[-1]))

@@ -175,11 +175,11 @@ class Router:
         """What was asked since the router was opened the last time."""
         return self._meter.record
 
-    async def refresh(self) -> None:
+    async def refresh(self, *, budgets_now: bool = False) -> None:
         """Read again, if that was not done just now, what other processes learned and spent."""
         await self.states.refresh()
         now = self._time.monotonic()
-        if now - self._rooms_at >= ROOMS_KEPT_SECONDS and self._meter.budgets is not None:
+        if (budgets_now or now - self._rooms_at >= ROOMS_KEPT_SECONDS) and self._meter.budgets is not None:
             self._rooms_at = now
             for name in self._vendors:
                 self._rooms[name] = await self._meter.budgets.room(name)
