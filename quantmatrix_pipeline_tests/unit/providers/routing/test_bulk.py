@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import chain
 
@@ -239,6 +240,42 @@ def test_a_stale_answer_is_kept_and_the_next_vendor_is_asked_for_the_late_sessio
     assert second.requests[0].sessions.tolist() == SESSIONS[-2:]
     assert [(part.vendor, part.asked_from) for part in stage.parts] == [("first", None), ("second", SESSIONS[-2])]
     assert stage.store.read_health()["first"].received == ((TODAY, 0, 1),)
+
+
+def test_a_late_beginning_of_a_long_stretch_is_asked_of_the_next_vendor() -> None:
+    first = Scripted("first", ONE, lambda rs: bars("first", {r.symbol: r.sessions.tolist()[30:] for r in rs}))
+    second = Scripted("second", ONE)
+    stage = Stage(first, second)
+    stage.fetch([request("A", 50)])
+    assert [stage.came()["A", day] for day in SESSIONS[-50:]] == ["second"] * 30 + ["first"] * 20
+    assert stage.failures == {}
+
+
+def test_a_beginning_that_nobody_has_is_no_failure_of_the_run() -> None:
+    first = Scripted("first", ONE, lambda rs: bars("first", {r.symbol: r.sessions.tolist()[30:] for r in rs}))
+    second = Scripted("second", ONE, lambda rs: replace(bars("second", {}), silent=tuple(r.symbol for r in rs)))
+    stage = Stage(first, second)
+    stage.fetch([request("A", 50)])
+    assert second.requests[0].sessions.tolist() == SESSIONS[-50:-20]
+    assert stage.failures == {}
+
+
+def test_yesterdays_gap_goes_on_to_the_next_vendor_and_an_old_one_does_not() -> None:
+    def gappy(requests: Sequence[BarRequest]) -> DailyAnswer:
+        return bars("first", {r.symbol: [d for d in r.sessions.tolist() if d not in gaps] for r in requests})
+
+    gaps = {SESSIONS[-2], SESSIONS[-9]}
+    first, second = Scripted("first", ONE, gappy), Scripted("second", ONE)
+    stage = Stage(first, second)
+    stage.fetch([request("A", 10)])
+    assert second.requests[0].sessions.tolist() == [SESSIONS[-2]]
+    assert stage.failures == {}
+
+
+def test_an_old_hole_of_two_symbols_is_not_worth_a_markets_call() -> None:
+    tonight = [request(s) for s in symbols(200)]
+    hole = np.array([SESSIONS[-30], TODAY], "datetime64[D]")
+    assert worth_grouping([*tonight, BarRequest("X", hole), BarRequest("Y", hole)]).tolist() == [TODAY]
 
 
 def test_a_bar_of_a_later_day_than_was_asked_for_does_not_make_an_answer_stale() -> None:

@@ -126,8 +126,8 @@ def test_an_answer_that_ended_too_early_is_forgotten_alone_or_among_others(
     redis_server: RedisServer, shared: bool
 ) -> None:
     kept = KeptAnswers(redis_server.client if shared else None)
-    batch, other = replace(CALL, symbol=None), replace(CALL, symbol="BRK.A")
-    for call in (CALL, batch, other):
+    unnamed, batch, other = (replace(CALL, symbol=symbol) for symbol in (None, "AAPL, BRK.B", "BRK.A"))
+    for call in (CALL, unnamed, batch, other):
         put(kept, call)
     asyncio.run(kept.forget("v", Capability.DAILY_BARS, "BRK.B"))
-    assert [find(kept, call=call) for call in (CALL, batch, other)] == [None, None, ANSWER]
+    assert [find(kept, call=call) for call in (CALL, unnamed, batch, other)] == [None, None, None, ANSWER]
