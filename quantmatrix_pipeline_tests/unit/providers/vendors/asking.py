@@ -56,8 +56,12 @@ class Asking(Generic[V]):
         *,
         kept: KeptAnswers | None = None,
         served: list[Replay] | None = None,
+        at: Replay | None = None,
     ) -> Asked[T]:
-        """Put a question to the vendor behind `answer`; `served` gets the server, also when the question fails."""
+        """Put a question to the vendor behind `answer`; `served` gets the server, also when the question fails.
+
+        A kept answer belongs to an address: who asks a second time says `at` which ended server's.
+        """
         meter = Recording()
 
         async def run(url: str) -> T:
@@ -69,7 +73,7 @@ class Asking(Generic[V]):
             finally:
                 await vendor.close()
 
-        with replay(answer) as server:
+        with replay(answer, again=at) as server:
             if served is not None:
                 served.append(server)
             return Asked(asyncio.run(run(server.url)), server, meter)

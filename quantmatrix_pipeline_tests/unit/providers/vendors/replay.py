@@ -44,8 +44,8 @@ def in_order(*replies: Reply) -> Callable[[Call], Reply]:
 
 
 @contextmanager
-def replay(answer: Callable[[Call], Reply]) -> Iterator[Replay]:
-    """Serve `answer` on a free port until the block ends."""
+def replay(answer: Callable[[Call], Reply], again: Replay | None = None) -> Iterator[Replay]:
+    """Serve `answer` until the block ends: on a free port, or at the address of a server that has ended."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -67,7 +67,8 @@ def replay(answer: Callable[[Call], Reply]) -> Iterator[Replay]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port = urlsplit(again.url).port if again else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
     server.daemon_threads = True
     served = Replay(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

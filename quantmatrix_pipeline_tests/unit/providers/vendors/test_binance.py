@@ -261,7 +261,7 @@ def test_a_share_is_refused_without_a_call() -> None:
 def test_days_are_kept_until_the_next_one_and_a_range_that_goes_on_is_not() -> None:
     kept = KeptAnswers()
     first = BINANCE.ask(in_order(candles(candle(NOV_18, DAY))), daily(), kept=kept)
-    again = BINANCE.ask(in_order(EMPTY), daily(), kept=kept)
+    again = BINANCE.ask(in_order(EMPTY), daily(), kept=kept, at=first.server)
     assert (len(first.server.calls), len(again.server.calls)) == (1, 0)
     assert again.value.bars.close.tolist() == [101.0]
     request = binance.daily_query(BarRequest("BTC-USD", np.array(["2026-11-18"], "datetime64[D]")), NOW)

@@ -214,8 +214,8 @@ def test_a_day_is_handed_out_once_the_vendor_says_that_it_is_complete(monkeypatc
 
 def test_one_answer_serves_a_coin_until_the_next_day_is_complete() -> None:
     kept = KeptAnswers()
-    COINGECKO.ask(in_order(*case("ok")), daily(), kept=kept)
-    again = COINGECKO.ask(in_order(EMPTY), daily(sessions=["2026-11-19"]), kept=kept)
+    first = COINGECKO.ask(in_order(*case("ok")), daily(), kept=kept)
+    again = COINGECKO.ask(in_order(EMPTY), daily(sessions=["2026-11-19"]), kept=kept, at=first.server)
     assert again.server.calls == []
     assert again.value.bars.close.tolist() == [201.0]
     request = BarRequest("BTC-USD", np.array(["2026-11-20"], "datetime64[D]"))

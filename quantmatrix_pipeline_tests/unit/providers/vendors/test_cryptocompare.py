@@ -216,8 +216,8 @@ def test_the_last_page_brings_what_is_left_even_if_that_is_one_day(days: int, li
 
 def test_days_are_kept_until_the_next_one_and_a_range_that_goes_on_is_not() -> None:
     kept = KeptAnswers()
-    CRYPTOCOMPARE.ask(in_order(*case("ok")), daily(), kept=kept)
-    again = CRYPTOCOMPARE.ask(in_order(EMPTY), daily(), kept=kept)
+    first = CRYPTOCOMPARE.ask(in_order(*case("ok")), daily(), kept=kept)
+    again = CRYPTOCOMPARE.ask(in_order(EMPTY), daily(), kept=kept, at=first.server)
     assert (again.server.calls, len(again.value.bars)) == ([], 2)
     for end, keep in ((NOV_21, 14 * 3600.0), (NOV_21 + timedelta(days=1), 0.0)):
         calls = cryptocompare.intraday_queries(IntradayRequest("BTC-USD", "1m", NOV_20, end), NOW)
