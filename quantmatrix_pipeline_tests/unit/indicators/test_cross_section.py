@@ -126,8 +126,14 @@ def test_later_sessions_change_no_rank(panel: Panel, data: st.DataObject) -> Non
     prices: list[Floats] = [getattr(panel, field)[at] for field in ("open", "high", "low", "close", "volume")]
     earlier = Panel.from_rows(at[1].astype(np.int32), panel.session[at], *prices)
     whole = in_range(panel, sessions[0].item())
+    # A column of whole numbers is one of floats as soon as one of them is missing.
     pd.testing.assert_frame_equal(
-        in_range(earlier, sessions[0].item()), whole[whole["session"] <= last].reset_index(drop=True), check_exact=True
+        in_range(earlier, sessions[0].item()),
+        whole[whole["session"] <= last].reset_index(drop=True),
+        check_exact=True,
+        check_dtype=False,
     )
     there = frame([analysis.session_rows(earlier, last, analysis.ranks(earlier, last, last))])
-    pd.testing.assert_frame_equal(there, whole[whole["session"] == last].reset_index(drop=True), check_exact=True)
+    pd.testing.assert_frame_equal(
+        there, whole[whole["session"] == last].reset_index(drop=True), check_exact=True, check_dtype=False
+    )
