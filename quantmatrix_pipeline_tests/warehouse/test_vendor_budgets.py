@@ -163,9 +163,12 @@ def test_four_processes_stay_within_second_and_day_with_leases_of_several_calls(
     assert used <= 260
     if time.time() // DAY == begun:
         # All is used but what was given back after the others had ended, and it is counted to the call.
-        assert used >= 260 - 4 * 4
+        assert used >= 260 - 4 * 4 - 3 * 4
         ledger = hammer.ledger(warehouse, redis_port)
-        assert ledger.room(VENDOR, Limits.parse(limits)).used_today == used
+        counted = ledger.room(VENDOR, Limits.parse(limits)).used_today
+        # An empty Redis takes over the warehouse's count, where the others' first leases may stand already: those it
+        # counts twice, so that what is left is rather too little than too much.
+        assert used <= counted <= used + (0 if redis_port is None else 3 * 4)
 
 
 @pytest.mark.slow
