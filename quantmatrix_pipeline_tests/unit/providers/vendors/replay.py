@@ -71,7 +71,7 @@ def replay(answer: Callable[[Call], Reply], again: Replay | None = None) -> Iter
     server = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
     server.daemon_threads = True
     served = Replay(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
     thread.start()
     try:
         yield served
