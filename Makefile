@@ -18,12 +18,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing (about a minute)"
-	$(PIP) install -c constraints.txt -e '.[sample]'
+	$(PIP) install -c constraints.txt -e '.[sample,chart]'
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing with what the tests need (about a minute)"
-	$(PIP) install -c constraints.txt -e '.[sample,dev]'
+	$(PIP) install -c constraints.txt -e '.[sample,chart,dev]'
 	@touch $@ $(VENV)/.ready
 
 run: $(VENV)/.ready

@@ -39,6 +39,10 @@ class UnknownSymbol(QuantMatrixError):
     exit_code = 2
 
 
+class NoBars(QuantMatrixError):
+    """An instrument has no bar that could be used; says what is stored of it instead."""
+
+
 class ChainBusy(QuantMatrixError):
     """Another process holds the lock of this step for longer than we were willing to wait."""
 

@@ -44,7 +44,8 @@ class Problem(BaseModel):
                     "type": "urn:quantmatrix:problem:unknown-symbol",
                     "title": "Unknown symbol",
                     "status": 404,
-                    "detail": "no instrument bears the symbol 'APPL'; /api/v1/symbols lists those that are known",
+                    "detail": "no instrument bears the symbol 'APPL'; /api/v1/symbols and `qm symbols list` show those "
+                    "that are known",
                 }
             ]
         },

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import __version__
-from quantmatrix_pipeline.cli import ask, bench, chain, db, doctor, export, reload, status, symbols, up
+from quantmatrix_pipeline.cli import ask, bench, chain, chart, db, doctor, export, reload, status, symbols, up
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
@@ -30,6 +30,7 @@ app.command("status")(status.status)
 app.command("coverage")(status.coverage)
 app.command("doctor")(doctor.doctor)
 app.command("reload")(reload.reload)
+app.command("chart")(chart.chart)
 app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
 app.add_typer(symbols.app, name="symbols")

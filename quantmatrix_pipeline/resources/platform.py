@@ -14,14 +14,13 @@ from pydantic import PrivateAttr
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
-from quantmatrix_pipeline.indicators.stage_rules import StageRules
 from quantmatrix_pipeline.providers.contract import MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.router import Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
 from quantmatrix_pipeline.settings import Settings, Source, load
-from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
+from quantmatrix_pipeline.snapshots.method import Method
 from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
@@ -96,9 +95,7 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     @property
     def method(self) -> Method:
         """By which settings snapshots and history are computed; nothing here asks the source."""
-        s = self.settings
-        rules = StageRules(s.stage_flat_percent, s.stage_near_percent, s.stage_far_percent)
-        return Method(s.benchmark or DEFAULT_METHOD.benchmark, rules)
+        return Method.of(self.settings)
 
     def newest_session(self, at: datetime | None = None) -> date:
         """Return the newest session that had closed (plus grace) by `at`, now by default, and that the source can

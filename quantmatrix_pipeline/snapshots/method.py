@@ -10,6 +10,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.indicators.stage_rules import DEFAULT_RULES, StageRules
+from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import instruments
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -28,6 +29,12 @@ class Method:
 
     benchmark: str = "SPY"
     stage_rules: StageRules = DEFAULT_RULES
+
+    @classmethod
+    def of(cls, settings: Settings) -> Method:
+        """Return what the settings say."""
+        rules = StageRules(settings.stage_flat_percent, settings.stage_near_percent, settings.stage_far_percent)
+        return cls(settings.benchmark or DEFAULT_METHOD.benchmark, rules)
 
     def applied_to(self, warehouse: Warehouse, panel: Panel) -> Panel:
         """Return the panel of all instruments with what it is to be measured by and against.

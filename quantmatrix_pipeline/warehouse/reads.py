@@ -78,7 +78,9 @@ def find_instrument(warehouse: Warehouse, symbol: str) -> Instrument:
             f"no instrument bears the symbol {wanted!r} now; the one that bore it until {former[0]['valid_to']} is"
             f" {former[0]['symbol']!r}"
         )
-    raise UnknownSymbol(f"no instrument bears the symbol {wanted!r}; /api/v1/symbols lists those that are known")
+    raise UnknownSymbol(
+        f"no instrument bears the symbol {wanted!r}; /api/v1/symbols and `qm symbols list` show those that are known"
+    )
 
 
 def symbols(warehouse: Warehouse) -> pa.Table:
