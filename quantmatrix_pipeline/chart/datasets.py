@@ -134,7 +134,7 @@ def _marks(shown: Records, side: str) -> Records:
 
 
 def _gaps(panel: Panel, first: int) -> Records:
-    unit, end = panel.unit[-1, 0], panel.bars - 1 - first
+    unit, end = float(panel.unit[-1, 0]), panel.bars - 1 - first
     return [
         {"side": gap.side, "begin": gap.bar - first, "end": end, "low": gap.low / unit, "high": gap.high / unit}
         for gap in open_gaps(panel)
@@ -142,7 +142,7 @@ def _gaps(panel: Panel, first: int) -> Records:
 
 
 def _lines(panel: Panel, atr: Floats, first: int) -> Records:
-    unit, last = panel.unit[-1, 0], panel.bars - 1
+    unit, last = float(panel.unit[-1, 0]), panel.bars - 1
     return [
         {"side": line.side, "begin": line.older[0] - first, "end": last - first}
         | {"begin_price": line.older[1] / unit, "end_price": line.at(last) / unit}
