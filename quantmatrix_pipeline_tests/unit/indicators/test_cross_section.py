@@ -56,8 +56,12 @@ def measured(width: int = 30) -> Panel:
     return dataclasses.replace(panel, benchmark=Benchmark.of_instrument(panel, 0), sector=sector)
 
 
+NULLABLE = {pa.int16(): pd.Int16Dtype(), pa.bool_(): pd.BooleanDtype()}  # else one null row gives all another type
+
+
 def frame(tables: list[pa.Table]) -> pd.DataFrame:
-    return pa.concat_tables(tables).to_pandas().sort_values(["session", "instrument_id"], ignore_index=True)
+    rows = pa.concat_tables(tables).to_pandas(types_mapper=NULLABLE.get)
+    return rows.sort_values(["session", "instrument_id"], ignore_index=True)
 
 
 def in_range(panel: Panel, first: date) -> pd.DataFrame:
