@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from quantmatrix_pipeline.chart.axis import BarAxis
 from quantmatrix_pipeline.chart.datasets import Records
 from quantmatrix_pipeline.chart.marks import RISES, Spec, bars_from, captions, either, layer, line, pane
@@ -42,8 +40,8 @@ def price_range(bars: Records) -> list[float]:
     return [min(found) - room, max(found) + room]
 
 
-def _side(then: str = RISING, otherwise: str = FALLING) -> dict[str, Any]:
-    return either("datum.side == 'up' || datum.side == 'buy'", then, otherwise)
+def _side() -> Spec:
+    return either("datum.side == 'up'", RISING, FALLING)
 
 
 def _gaps(axis: BarAxis, y: Spec) -> Spec:

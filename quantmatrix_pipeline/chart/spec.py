@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -16,21 +17,42 @@ from quantmatrix_pipeline.chart.style import CONFIG
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.0.json"  # the version's name, not a place that is asked
 
 
-def of_instrument(
-    data: dict[str, Records], symbol: str, name: str | None, currency: str, *, page: bool = False
-) -> dict[str, Any]:
-    """Return the spec of the picture of `datasets.datasets`, or of the page, under a heading.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose picture it is.
 
-    It carries its data and asks nobody for anything. The heading says whose it is, up to when, and what its last bar
-    says.
+    Attributes
+    ----------
+    symbol, name, currency
+        As stored; not every instrument has a name.
+    dividends_in
+        Whether its prices include dividends, because a source had adjusted them so.
     """
+
+    symbol: str
+    name: str | None = None
+    currency: str = "USD"
+    dividends_in: bool = False
+
+
+def picture(data: dict[str, Records], subject: Subject) -> dict[str, Any]:
+    """Return the spec of a still picture of `datasets.datasets`; it carries its data and asks nobody for anything."""
+    return _drawn(data, subject)[0]
+
+
+def page(data: dict[str, Records], subject: Subject) -> dict[str, Any]:
+    """Return the spec of the same for a page, where a pointer asks for values and moves along the bars."""
+    return interactive(*_drawn(data, subject))
+
+
+def _drawn(data: dict[str, Records], subject: Subject) -> tuple[dict[str, Any], BarAxis, str]:
     last = data["bars"][-1]
     written = price_format(last["close"])
     axis = BarAxis.of([date.fromisoformat(row["session"]) for row in data["bars"]])
-    title = f"{symbol}  {name}" if name else symbol
-    picture = {
+    title = f"{subject.symbol} {subject.name}" if subject.name else subject.symbol
+    drawn = {
         "$schema": SCHEMA,
-        "title": {"text": f"{title}  ·  {last['session']}", "subtitle": "   ·   ".join(_facts(data, currency))},
+        "title": {"text": f"{title} · {last['session']}", "subtitle": " · ".join(_facts(data, subject))},
         "datasets": data,
         "vconcat": [
             prices(axis, written, data["bars"]),
@@ -43,12 +65,14 @@ def of_instrument(
         "resolve": {"scale": {"x": "shared"}},
         "config": CONFIG,
     }
-    return interactive(picture, axis, written) if page else picture
+    return drawn, axis, written
 
 
-def _facts(data: dict[str, Records], currency: str) -> list[str]:
+def _facts(data: dict[str, Records], subject: Subject) -> list[str]:
+    """Return what the last bar says."""
     last = data["bars"][-1]
-    facts = [f"close {last['close']:{price_format(last['close'])}} {currency}, split-adjusted"]
+    adjusted = "adjusted for splits and dividends" if subject.dividends_in else "split-adjusted"
+    facts = [f"close {last['close']:{price_format(last['close'])}} {subject.currency}, {adjusted}"]
     if last["rsi"] is not None:
         facts.append(f"RSI {last['rsi']:.1f}")
     if data["stages"] and data["stages"][-1]["end"] == last["bar"]:

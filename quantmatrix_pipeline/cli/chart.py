@@ -52,11 +52,15 @@ def chart(
     if last is not None and newest < last:
         typer.echo(f"{instrument.symbol} has no usable bar of {last}; its newest before is of {newest}", err=True)
     target = output or Path(f"{instrument.symbol}_{newest}.png")
-    page = target.suffix.lower() == ".html"
-    named = (instrument.symbol, instrument.name, instrument.currency)
-    drawn = spec.of_instrument(datasets(panel, bars), *named, page=page)
+    whole = panel.dividends_in is not None and bool(panel.dividends_in[0])
+    subject = spec.Subject(instrument.symbol, instrument.name, instrument.currency, dividends_in=whole)
+    data = datasets(panel, bars)
+    if target.suffix.lower() == ".html":
+        drawn = render.page(spec.page(data, subject)).encode()
+    else:
+        drawn = render.png(spec.picture(data, subject))
     partial = target.with_name(target.name + ".part")  # what is half written must not look whole
-    partial.write_bytes(render.page(drawn).encode() if page else render.png(drawn))
+    partial.write_bytes(drawn)
     partial.replace(target)
     typer.echo(f"{min(bars, panel.bars)} bars of {instrument.symbol} up to {newest} to {target}")
 

@@ -13,6 +13,7 @@ import pytest
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 
 SPLIT = "S002"  # its prices are raw and halve once
+ADJUSTED = "S029"  # from a file of prices adjusted for splits and dividends
 NUMBERS = ("rsi", "sma_50", "ema_21", "macd", "volume_avg_50d", "td_buy_setup", "gaps_unfilled_up")
 
 
@@ -51,6 +52,12 @@ def test_the_page_of_a_session_says_what_was_recorded_of_it(filled: Installation
     in_new_shares = [(str(day), high / (2 if bar < ex_bar else 1)) for bar, (day, high) in enumerate(reversed(stored))]
     assert [row["session"] for row in bars] == [day for day, _ in in_new_shares]
     assert [row["high"] for row in bars] == pytest.approx([high for _, high in in_new_shares], rel=1e-12)
+
+
+def test_prices_that_a_source_had_adjusted_for_dividends_are_called_so(filled: Installation, tmp_path: Path) -> None:
+    page = tmp_path / "chart.html"
+    assert filled.qm("chart", ADJUSTED, "-o", str(page)).code == 0
+    assert "USD, adjusted for splits and dividends" in page.read_text()
 
 
 def test_a_picture_is_named_by_symbol_and_session(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -18,10 +18,12 @@ from quantmatrix_pipeline.chart.axis import MOST_TICKS, BarAxis
 from quantmatrix_pipeline.chart.datasets import Records, datasets
 from quantmatrix_pipeline.chart.marks import price_format
 from quantmatrix_pipeline.chart.price_pane import price_range
+from quantmatrix_pipeline.chart.spec import Subject
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.indicators.panel import PRICES
 from quantmatrix_pipeline_tests.unit.chart.panels import split_panel
 
+AAPL = Subject("AAPL", "Apple Inc.")
 NAME = "Smith </script><script>alert(1)</script> & Sons"
 
 
@@ -35,9 +37,11 @@ def layers(drawn: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from pane["layer"]
 
 
-@pytest.mark.parametrize("page", [False, True])
-def test_each_layer_names_a_data_set_and_fields_that_it_has(data: dict[str, Records], page: bool) -> None:
-    drawn = spec.of_instrument(data, "AAPL", None, "USD", page=page)
+@pytest.mark.parametrize("draw", [spec.picture, spec.page])
+def test_each_layer_names_a_data_set_and_fields_that_it_has(
+    data: dict[str, Records], draw: Callable[[dict[str, Records], Subject], dict[str, Any]]
+) -> None:
+    drawn = draw(data, AAPL)
     assert drawn["datasets"] == data
     seen = set()
     for layer in layers(drawn):
@@ -56,7 +60,7 @@ def test_each_layer_names_a_data_set_and_fields_that_it_has(data: dict[str, Reco
 def test_the_picture_is_as_large_as_it_says_and_not_empty(
     data: dict[str, Records], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    picture = render.png(spec.of_instrument(data, "AAPL", "Apple Inc.", "USD"))
+    picture = render.png(spec.picture(data, AAPL))
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", picture[16:24])
     assert 2300 < width < 2700
@@ -66,16 +70,16 @@ def test_the_picture_is_as_large_as_it_says_and_not_empty(
 
 
 def test_the_page_asks_nobody_for_anything_and_a_name_ends_no_script(data: dict[str, Records]) -> None:
-    page = render.page(spec.of_instrument(data, "SONS", NAME, "USD", page=True))
+    page = render.page(spec.page(data, Subject("SONS", NAME)))
     tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", re.sub(r"(?s)(<script>).*?(</script>)", r"\1\2", page))
     assert tags == ["<script>", "<script>"]
     assert "@import" not in page
     assert NAME not in page
-    assert "<title>SONS  Smith &lt;/script&gt;" in page
+    assert "<title>SONS Smith &lt;/script&gt;" in page
 
 
 def test_the_page_shows_values_of_every_pane_under_the_pointer(data: dict[str, Records]) -> None:
-    drawn = spec.of_instrument(data, "AAPL", None, "USD", page=True)
+    drawn = spec.page(data, AAPL)
     fields = [pane["layer"][-1] for pane in drawn["vconcat"]]
     told = {channel["field"] for channel in fields[0]["encoding"]["tooltip"]}
     assert {"session", *PRICES, "volume", "rsi", "macd", "sma_200", "td_buy_countdown", "stage_label"} <= told
@@ -85,12 +89,17 @@ def test_the_page_shows_values_of_every_pane_under_the_pointer(data: dict[str, R
 
 def test_the_heading_says_what_the_last_bar_says(data: dict[str, Records]) -> None:
     last = data["bars"][-1]
-    title = spec.of_instrument(data, "AAPL", "Apple Inc.", "EUR")["title"]
-    assert title["text"] == f"AAPL  Apple Inc.  ·  {last['session']}"
-    assert f"close {last['close']:,.2f} EUR" in title["subtitle"]
+    title = spec.picture(data, replace(AAPL, currency="EUR"))["title"]
+    assert title["text"] == f"AAPL Apple Inc. · {last['session']}"
+    assert f"close {last['close']:,.2f} EUR, split-adjusted" in title["subtitle"]
     assert f"RSI {last['rsi']:.1f}" in title["subtitle"]
     assert f"weekly stage {last['stage_label']}" in title["subtitle"]
     assert f"open gaps {last['gaps_unfilled_up']} up, {last['gaps_unfilled_down']} down" in title["subtitle"]
+
+
+def test_the_heading_says_where_prices_include_dividends(data: dict[str, Records]) -> None:
+    title = spec.picture(data, replace(AAPL, dividends_in=True))["title"]
+    assert "USD, adjusted for splits and dividends" in title["subtitle"]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-7])
@@ -100,7 +109,7 @@ def test_three_flat_bars_without_a_trade_are_a_picture(scale: float) -> None:
     data = datasets(replace(panel, **flat, volume=np.zeros_like(panel.volume)), 250)
     low, high = price_range(data["bars"])
     assert low < scale < high
-    assert len(render.png(spec.of_instrument(data, "FLAT", None, "USD"))) > 10_000
+    assert len(render.png(spec.picture(data, Subject("FLAT")))) > 10_000
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
