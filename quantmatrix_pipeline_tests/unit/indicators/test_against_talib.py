@@ -15,13 +15,26 @@ from quantmatrix_pipeline.indicators.catalogue import (
 )
 from quantmatrix_pipeline.indicators.engine import compute
 from quantmatrix_pipeline.indicators.panel import Panel
-from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, column, ragged_panels, real_panel, series
+from quantmatrix_pipeline_tests.unit.indicators.panels import (
+    Floats,
+    all_of,
+    column,
+    ragged_panels,
+    real_panel,
+    series,
+    with_splits,
+)
 
 talib = pytest.importorskip("talib")
 
 EMA200_BARS = (
     660  # the engine shows EMA200 from bar 660 on, TA-Lib from bar 200: the rows between are masked in TA-Lib's
 )
+
+
+def level_with_equals(close: Floats) -> Floats:
+    """Closes that a split set apart by an ulp made equal again: to the engine they are equal, TA-Lib compares bits."""
+    return np.array([float(f"{price:.11g}") for price in close])
 
 
 def talib_columns(high: Floats, low: Floats, close: Floats, volume: Floats) -> dict[str, Floats]:
@@ -38,7 +51,7 @@ def talib_columns(high: Floats, low: Floats, close: Floats, volume: Floats) -> d
     columns |= {f"perf_{n}d": talib.ROC(close, n) for n in PERF_WINDOWS}
     columns |= {f"volume_avg_{n}d": talib.SMA(volume, n) for n in VOLUME_WINDOWS}
     columns["dollar_volume_20d"] = talib.SMA(close * volume, 20)
-    columns["obv"] = talib.OBV(close, volume)
+    columns["obv"] = talib.OBV(level_with_equals(close), volume)
     return columns
 
 
@@ -63,6 +76,27 @@ def test_real_bars_give_what_talib_gives() -> None:
 
 def test_real_bars_with_one_percent_of_the_rows_missing_give_what_talib_gives() -> None:
     assert_equal_to_talib(real_panel(48, missing=0.01))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(("daily", "us_daily_2015_2021.parquet"), marks=pytest.mark.slow),
+        pytest.param(("daily_second_source", "us_daily_2015_2021.parquet"), marks=pytest.mark.slow),
+        ("daily", "benchmarks_1990_2021.parquet"),
+        ("raw_and_actions", "raw_unadjusted.parquet"),
+        ("raw_and_actions", "raw_adjusted_dividends_splits.parquet"),
+    ],
+    ids="/".join,
+)
+def test_every_real_symbol_gives_what_talib_gives(file: tuple[str, str]) -> None:
+    for panel in all_of(*file):
+        assert_equal_to_talib(panel)
+
+
+def test_real_bars_that_were_split_give_what_talib_gives() -> None:
+    splits = {k: [(200 + 37 * k, 3.0), (900 + k, 0.1), (901 + k, 7.0)] for k in range(0, 24, 2)}
+    assert_equal_to_talib(with_splits(real_panel(24), splits))
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,7 +18,7 @@ from quantmatrix_pipeline.indicators.catalogue import RANKED, rank_name
 from quantmatrix_pipeline.indicators.cross_section import twice_ranks
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.snapshots import rows as analysis
-from quantmatrix_pipeline_tests.unit.indicators.panels import Floats, ragged_panels, real_panel
+from quantmatrix_pipeline_tests.unit.indicators.panels import known_at, ragged_panels, real_panel
 
 FIRST = date(2021, 10, 1)
 
@@ -124,11 +124,7 @@ def test_a_part_of_the_panel_takes_its_ranks_from_the_whole() -> None:
 def test_later_sessions_change_no_rank(panel: Panel, data: st.DataObject) -> None:
     sessions = np.unique(panel.session[~np.isnat(panel.session)])
     last = data.draw(st.sampled_from(sessions.tolist()))
-    bars = (panel.session <= np.datetime64(last)).sum(axis=0)
-    begun = np.flatnonzero(bars)
-    at = np.concatenate([np.arange(n) for n in bars[begun]]), np.repeat(begun, bars[begun])
-    prices: list[Floats] = [getattr(panel, field)[at] for field in ("open", "high", "low", "close", "volume")]
-    earlier = Panel.from_rows(at[1].astype(np.int32), panel.session[at], *prices)
+    earlier = known_at(panel, np.datetime64(last))
     whole = in_range(panel, sessions[0].item())
     # A column of whole numbers is one of floats as soon as one of them is missing.
     pd.testing.assert_frame_equal(

@@ -18,6 +18,7 @@ from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline_tests.unit.indicators import literal_strength
 from quantmatrix_pipeline_tests.unit.indicators.panels import (
     column,
+    known_at,
     named_panel,
     ragged_panels,
     real_panel,
@@ -113,14 +114,11 @@ def test_the_universes_mean_chains_the_mean_change_of_those_that_traded() -> Non
 def test_later_sessions_change_no_bit_of_the_universes_mean(panel: Panel, data: st.DataObject) -> None:
     everyone = np.ones(panel.width, np.bool_)
     last = data.draw(st.sampled_from(np.unique(panel.session[~np.isnat(panel.session)]).tolist()))
-    bars = (panel.session <= np.datetime64(last)).sum(axis=0)
-    begun = np.flatnonzero(bars)
-    rows = [np.arange(n) for n in bars[begun]]
-    at = (np.concatenate(rows), np.repeat(begun, bars[begun]))
-    earlier = Panel.from_rows(at[1].astype(np.int32), panel.session[at], *(panel.close[at] for _ in range(5)))
+    earlier = known_at(panel, np.datetime64(last))
     days = np.arange(np.datetime64("2015-01-01"), np.datetime64(last) + 1)
     assert same_bits(
-        Benchmark.of_universe(earlier, everyone[begun]).at(days), Benchmark.of_universe(panel, everyone).at(days)
+        Benchmark.of_universe(earlier, everyone[earlier.instrument_ids]).at(days),
+        Benchmark.of_universe(panel, everyone).at(days),
     )
 
 
