@@ -122,7 +122,7 @@ def bars(rng: np.random.Generator, length: int, scale: float, tick: float, flat:
 
 @st.composite
 def ragged_panels(draw: st.DrawFn, most_bars: int = 330) -> Panel:
-    """Up to five instruments of very different length, price and liveliness, with splits and holes in their sessions."""
+    """Up to five instruments of very different length, price and liveliness, with splits and missing sessions."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     lengths = draw(st.lists(st.integers(1, most_bars), min_size=1, max_size=5))
     ids, sessions, pieces = [], [], []
