@@ -127,6 +127,11 @@ def test_a_gap_of_half_a_percent_counts_and_a_narrower_one_does_not() -> None:
     assert told(ranges([(100, 101), (99, 99.501)]), "gaps_unfilled_down")[1:] == [0]
 
 
+def test_a_price_on_the_edge_of_a_gap_fills_it_though_a_split_moved_it_by_an_ulp() -> None:
+    assert told(ranges([(99, 100), (102, 103), (np.nextafter(100.0, 101), 101)]), "gaps_unfilled_up")[1:] == [1, 0]
+    assert told(ranges([(100, 101), (97, 98), (98, np.nextafter(100.0, 99))]), "gaps_unfilled_down")[1:] == [1, 0]
+
+
 def test_more_gaps_than_were_ever_open_before_are_all_counted_and_closed_by_one_bar() -> None:
     panel = ranges([(100.0 * 1.02**k, 100.5 * 1.02**k) for k in range(100)] + [(50.0, 51.0)])
     assert told(panel, "gaps_unfilled_up")[1:] == [*range(1, 100), 0]
