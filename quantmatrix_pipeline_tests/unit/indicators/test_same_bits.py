@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantmatrix_pipeline.indicators import engine
+from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.catalogue import ENGINE_COLUMNS
 from quantmatrix_pipeline.indicators.engine import blocks, compute, last_rows
 from quantmatrix_pipeline.indicators.panel import Panel
@@ -61,6 +62,20 @@ def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> No
         seen[block.row0 : block.row1, block.instruments] += 1
     lived = np.arange(panel.bars)[:, None] < panel.length
     assert (seen[lived] == 1).all(), "every bar is handed out, and once"
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_last_rows_have_the_same_bits_on_any_number_of_threads_and_in_any_order(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the universe's mean, so that what depends on others is among it."""
+    panel = real_panel(40, missing=0.01)
+    panel = dataclasses.replace(panel, benchmark=Benchmark.of_universe(panel, np.ones(40, np.bool_)))
+    whole = last_rows(panel, threads=1)
+    monkeypatch.setattr(engine, "TILE_WIDTH", 7)
+    assert same_bits(last_rows(panel, threads=threads), whole)
+    order = np.random.default_rng(threads).permutation(40)
+    assert same_bits(last_rows(panel.select(order), threads=threads), whole[:, order])
 
 
 @pytest.mark.parametrize("first_row", [0, 1, 100, 659, 1200])

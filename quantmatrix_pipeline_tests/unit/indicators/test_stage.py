@@ -138,6 +138,46 @@ def test_a_few_weeks_after_a_flat_base_get_the_label_of_their_rule(closes: list[
     assert last_label(weekly(closes)) == label
 
 
+def at(percent: float) -> float:
+    """The last of thirty closes, the others 100, that lies so far from the mean of all."""
+    ratio = 1 + percent / 100
+    return 2900 * ratio / (30 - ratio)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1.001, 0.333, 7.77])
+@pytest.mark.parametrize(
+    ("closes", "label", "beyond"),
+    [
+        ([100.0] * 35 + [101.5], "1", "2A"),  # the average, 100 a week ago, is 100.05
+        ([100.0] * 35 + [at(5)], "2A", "2B"),
+        ([100.0] * 35 + [at(15)], "2B", "2C"),
+        ([100.0] * 5 + [70.0] + [100.0] * 30, "1", "2A"),  # it rises, and the price stands on it
+        ([100.0] * 5 + [at(5)] + [100.0] * 29 + [at(5)], "1", "3"),  # what leaves is what comes: no change
+    ],
+)
+def test_on_a_threshold_counts_as_within_it_and_a_millionth_beyond_does_not(
+    closes: list[float], label: str, beyond: str, unit: float
+) -> None:
+    prices = [unit * close for close in closes]
+    assert last_label(weekly(prices)) == label
+    assert last_label(weekly([*prices[:-1], prices[-1] * (1 + 1e-6)])) == beyond
+
+
+@pytest.mark.parametrize("unit", [1.0, 1.001, 0.333, 7.77])
+@pytest.mark.parametrize(
+    ("closes", "label", "beyond"),
+    [
+        ([100.0] * 35 + [98.5], "1", "4"),  # the average, 100 a week ago, is 99.95
+        ([100.0] * 5 + [130.0] + [100.0] * 30, "1", "4"),  # it falls, and the price stands on it
+        ([100.0] * 5 + [at(-5)] + [100.0] * 29 + [at(-5)], "1", "3"),
+    ],
+)
+def test_thresholds_below_the_average_are_the_same(closes: list[float], label: str, beyond: str, unit: float) -> None:
+    prices = [unit * close for close in closes]
+    assert last_label(weekly(prices)) == label
+    assert last_label(weekly([*prices[:-1], prices[-1] * (1 - 1e-6)])) == beyond
+
+
 def test_a_week_to_date_that_breaks_out_and_falls_back_leaves_no_trace() -> None:
     """The label remembers completed weeks only: a Wednesday above everything is forgotten by Friday."""
     monday = np.datetime64("2020-01-06")
