@@ -173,6 +173,15 @@ class IntradayBars:
 
 
 @dataclass(frozen=True, slots=True)
+class IntradayAnswer:
+    """Bars of several symbols out of one question; each symbol stands in `bars` or, with its error, in `failures`."""
+
+    vendor: str
+    bars: tuple[IntradayBars, ...]
+    failures: Mapping[str, VendorError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """The last price of one symbol; None where the vendor does not say."""
 

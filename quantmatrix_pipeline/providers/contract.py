@@ -23,6 +23,7 @@ from quantmatrix_pipeline.providers.answers import (
     ActionsAnswer,
     ConstituentsAnswer,
     DailyAnswer,
+    IntradayAnswer,
     IntradayBars,
     Listing,
     MacroSeries,
@@ -146,6 +147,13 @@ class Vendor:
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
         """Return bars of one or five minutes."""
         raise self._refuse(Capability.BARS_5M)
+
+    async def intraday_batch(self, requests: Sequence[IntradayRequest]) -> IntradayAnswer:
+        """Return bars of at most `symbols_per_call` symbols, of one interval; who answers for one alone raises what
+        went wrong with it.
+        """
+        (request,) = requests
+        return IntradayAnswer(self.name, (await self.intraday_bars(request),))
 
     async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
         """Return the last prices of at most `symbols_per_call` symbols; one that is missing was not known."""

@@ -28,7 +28,7 @@ from quantmatrix_pipeline.errors import (
     VendorError,
     VendorUnavailable,
 )
-from quantmatrix_pipeline.providers.answers import ActionsAnswer, DailyAnswer, IntradayBars, Quote
+from quantmatrix_pipeline.providers.answers import ActionsAnswer, DailyAnswer, IntradayAnswer, IntradayBars, Quote
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability, IntradayRequest, Offer
 from quantmatrix_pipeline.providers.symbols import is_crypto, to_vendor
 from quantmatrix_pipeline.providers.transport.calls import Answer, Call
@@ -94,11 +94,31 @@ class TwelveData(HttpVendor):
         return serve_daily(list(wanted.values()), pages, failures)
 
     async def intraday_bars(self, request: IntradayRequest) -> IntradayBars:
-        _refuse_coins(request.symbol)
-        call = intraday_query(request, clock.now())
-        interval = _INTERVALS[request.interval]
-        rows = await self.http.ask(call, lambda answer: read_bars(interval, call, answer))
-        return serve_intraday(call, request, await self._older(call, rows, interval))
+        (bars,) = (await self.intraday_batch([request])).bars
+        return bars
+
+    async def intraday_batch(self, requests: Sequence[IntradayRequest]) -> IntradayAnswer:
+        asked, failures = _askable([r.symbol for r in requests])
+        wanted = {r.symbol: r for r in requests if r.symbol in asked}
+        if not wanted:
+            return IntradayAnswer(VENDOR, (), failures)
+        now = clock.now()
+        call = intraday_query(list(wanted.values()), now)
+        interval = call.params["interval"]
+        read = partial(read_bars, interval)
+        found = await self.http.ask(call, lambda answer: read_each(call, list(wanted), answer, read))
+        bars: list[IntradayBars] = []
+        for symbol, rows in found.items():
+            try:
+                if isinstance(rows, VendorError):
+                    raise rows
+                alone = intraday_query([wanted[symbol]], now)
+                bars.append(serve_intraday(alone, wanted[symbol], await self._older(alone, rows, interval)))
+            except VendorError as error:
+                if len(requests) == 1:
+                    raise
+                failures[symbol] = error
+        return IntradayAnswer(VENDOR, tuple(bars), failures)
 
     async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote]:
         asked, failures = _askable(symbols)
@@ -142,14 +162,13 @@ class TwelveData(HttpVendor):
 def connect(access: Access) -> TwelveData:
     """Return Twelve Data as the settings reach it."""
     batch = Offer(symbols_per_call=MOST_SYMBOLS, per_symbol=True, reach_days=access.reach_days)
-    intraday = Offer(reach_days=access.reach_days)
     actions = Offer(calls=ACTIONS_WEIGHT)
     return TwelveData(
         access.http(VENDOR, refusal, key_name="apikey"),
         {
             Capability.DAILY_BARS: batch,
-            Capability.BARS_5M: intraday,
-            Capability.BARS_1M: intraday,
+            Capability.BARS_5M: batch,
+            Capability.BARS_1M: batch,
             Capability.QUOTES: Offer(symbols_per_call=MOST_SYMBOLS, per_symbol=True),
             Capability.SPLITS: actions,
             Capability.DIVIDENDS: actions,
@@ -213,25 +232,30 @@ def daily_query(symbols: Sequence[str], first: date, last: date, now: datetime) 
     )
 
 
-def intraday_query(request: IntradayRequest, now: datetime) -> Call:
-    """Transform a question for intraday bars, as traded, in UTC. A stretch not over yet is not kept."""
-    interval = _INTERVALS[request.interval]
+def intraday_query(requests: Sequence[IntradayRequest], now: datetime) -> Call:
+    """Transform a question for intraday bars of one interval, as traded, in UTC: the stretch that holds all that are
+    wanted. One not over yet is not kept.
+    """
+    (wanted,) = {r.interval for r in requests}
+    start, end = min(r.start for r in requests), max(r.end for r in requests)
+    interval = _INTERVALS[wanted]
     return Call(
-        INTRADAY[request.interval],
+        INTRADAY[wanted],
         f"time_series/{interval}",
         "/time_series",
         {
-            "symbol": to_vendor(VENDOR, request.symbol),
+            "symbol": _joined([r.symbol for r in requests]),
             "interval": interval,
-            "start_date": _wall(request.start),
-            "end_date": _wall(request.end),
+            "start_date": _wall(start),
+            "end_date": _wall(end),
             "outputsize": str(MOST_ROWS),
             "order": "desc",
             "adjust": "none",
             "timezone": "UTC",
         },
-        symbol=request.symbol,
-        keep_seconds=keep_until_close(now) if request.end < now else 0.0,
+        symbol=", ".join(r.symbol for r in requests),
+        weight=len(requests),
+        keep_seconds=keep_until_close(now) if end < now else 0.0,
     )
 
 

@@ -150,6 +150,16 @@ def intraday(start: str, end: str, interval: str = "1m") -> Callable[[TwelveData
     return lambda vendor: vendor.intraday_bars(request)
 
 
+def minutes_of(**starts: str) -> Callable[[TwelveData], Any]:
+    """Ask for minutes of several symbols, each from a time of 2026-11-19 on until 21:00 UTC."""
+    end = datetime(2026, 11, 19, 21, tzinfo=UTC)
+    requests = [
+        IntradayRequest(symbol, "1m", datetime.fromisoformat(f"2026-11-19T{start}+00:00"), end)
+        for symbol, start in starts.items()
+    ]
+    return lambda vendor: vendor.intraday_batch(requests)
+
+
 def quotes(*symbols: str) -> Callable[[TwelveData], Any]:
     return lambda vendor: vendor.quotes(symbols or ("AAPL",))
 
@@ -467,7 +477,7 @@ def _read_batch(answer: Answer) -> None:
 
 def _read_intraday(answer: Answer) -> None:
     request = IntradayRequest("AAPL", "1m", datetime(2026, 11, 19, 14, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC))
-    call = twelve_data.intraday_query(request, NOW)
+    call = twelve_data.intraday_query([request], NOW)
     found = twelve_data_answers.serve_intraday(call, request, [twelve_data_answers.read_bars("1min", call, answer)])
     assert all(np.isfinite(column).all() for column in (found.open, found.high, found.low, found.close))
 
@@ -592,6 +602,52 @@ def test_a_minute_that_had_not_ended_is_left_out(monkeypatch: pytest.MonkeyPatch
 def test_intraday_bars_that_are_none_are_typed_errors(body: dict[str, Any], error: type[VendorError]) -> None:
     question = intraday("2026-11-19T14:30:00+00:00", "2026-11-19T14:40:00+00:00")
     assert type(TWELVE.fail(question, reply(body))) is error
+
+
+def test_the_minutes_of_several_symbols_are_one_call_charged_by_symbol() -> None:
+    both = {
+        "AAPL": series(row("2026-11-19 14:31:00", 20.0), row("2026-11-19 14:30:00"), interval="1min"),
+        "MSFT": series(row("2026-11-19 15:01:00", 7.0), row("2026-11-19 14:59:00"), symbol="MSFT", interval="1min"),
+    }
+    found = TWELVE.ask(in_order(reply(both)), minutes_of(AAPL="14:30:00", MSFT="15:00:00"))
+    assert found.call.query["symbol"] == "AAPL,MSFT"
+    assert (found.call.query["start_date"], found.call.query["end_date"]) == (
+        "2026-11-19 14:30:00",
+        "2026-11-19 21:00:00",
+    )
+    assert found.meter.weights == [2]
+    assert {b.symbol: b.open.tolist() for b in found.value.bars} == {"AAPL": [10.0, 20.0], "MSFT": [7.0]}, (
+        "each its own"
+    )
+    assert dict(found.value.failures) == {}
+
+
+def test_of_several_symbols_each_has_its_own_failure_and_its_own_further_pages() -> None:
+    each = {
+        "AAPL": minutes(LAST_MINUTE, 5000, 20_000.0),
+        "MSFT": refused(404, UNKNOWN["message"]),
+        "IBM": series(row("2026-11-19 14:30:00", "nan"), symbol="IBM", interval="1min"),
+    }
+    rest = reply(minutes(LAST_MINUTE - timedelta(minutes=4999), 3, 15_001.0))
+    requests = [
+        IntradayRequest(s, "1m", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 19, 21, tzinfo=UTC))
+        for s in (*each, "BTC-USD")
+    ]
+    found = TWELVE.ask(in_order(reply(each), rest), lambda vendor: vendor.intraday_batch(requests))
+    assert [call.query["symbol"] for call in found.server.calls] == ["AAPL,MSFT,IBM", "AAPL"]
+    assert found.meter.weights == [3, 1]
+    (apple,) = found.value.bars
+    assert (apple.symbol, len(apple)) == ("AAPL", 5002)
+    assert {symbol: type(error) for symbol, error in found.value.failures.items()} == {
+        "MSFT": SymbolNotFound,
+        "IBM": MalformedResponse,
+        "BTC-USD": UnsupportedRequest,
+    }
+
+
+def test_what_holds_for_the_key_ends_a_question_for_the_minutes_of_several_symbols() -> None:
+    error = TWELVE.fail(minutes_of(AAPL="14:30:00", MSFT="14:30:00"), reply(THE_MINUTE, 429, **{"Retry-After": "30"}))
+    assert isinstance(error, RateLimited)
 
 
 # --- quotes -----------------------------------------------------------------------------------------------------------
