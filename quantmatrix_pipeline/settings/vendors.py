@@ -23,6 +23,14 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "crypto_compare": "cryptocompare",
     }
 )
+# Whom policies of other systems still name.
+_CLOSED: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("iex", "iex_cloud", "iexcloud"),
+        "IEX Cloud closed in August 2024; finnhub or twelve_data take its place for quotes, polygon for the whole "
+        "market by date",
+    )
+)
 _ASKED_WITHOUT_KEY = ("coingecko",)  # has keys, and answers without, at a lower rate
 
 
@@ -176,6 +184,8 @@ def vendor_names(text: str) -> tuple[str, ...]:
     for part in text.split(","):
         plain = re.sub(r"[\s-]+", "_", part.strip().lower())
         vendor = ALIASES.get(plain, plain)
+        if vendor in _CLOSED:
+            raise ValueError(f"{part.strip()!r} is no vendor any more: {_CLOSED[vendor]}; {known}")
         if vendor and vendor not in VENDORS:
             raise ValueError(f"{part.strip()!r} is no vendor; {known}")
         if vendor:

@@ -112,7 +112,7 @@ def test_a_vendor_may_be_asked_for_by_the_names_that_people_use(user: User, name
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("quote", "AAPL", "--source", "iex"), "'iex' is no vendor; known are fmp, "),
+        (("quote", "AAPL", "--source", "iex"), "'iex' is no vendor any more: IEX Cloud closed"),
         (("quote", "AAPL", "--source", "fmp,polygon"), "--source takes one vendor"),
         (("quote", "two words"), "'two words' can't be a symbol"),
         (("quotes", "AAPL"), None),

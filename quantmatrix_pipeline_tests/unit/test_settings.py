@@ -248,7 +248,7 @@ def test_a_policy_that_names_an_unknown_vendor_says_variable_name_and_the_known_
 ) -> None:
     monkeypatch.setenv(variable, "fmp,iexcloud")
     said = refusal()
-    assert f"{variable}: 'iexcloud' is no vendor" in said
+    assert f"{variable}: 'iexcloud' is no vendor any more" in said
     assert all(vendor in said for vendor in VENDORS)
 
 

@@ -74,12 +74,21 @@ def test_a_blank_override_is_none() -> None:
     assert Policies.build("paid", {"POLICY_EOD": "  "}) == Policies.build("paid")
 
 
-@pytest.mark.parametrize("name", ["iex", "paid", "fmpp"])
+@pytest.mark.parametrize("name", ["tiingo", "paid", "fmpp"])
 def test_an_unknown_vendor_is_refused_with_the_variable_the_name_and_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match=f"^POLICY_CRYPTO: '{name}' is no vendor; known are {', '.join(VENDORS)}$"):
         Policies.build("paid", {"POLICY_CRYPTO": f"binance, {name}"})
     with pytest.raises(ValueError, match=f"^MARKET_PROVIDER_POLICY: '{name}' is no vendor; known are fmp, "):
         Policies.build(f"{name},fmp")
+
+
+@pytest.mark.parametrize("name", ["iex", "IEX Cloud", "iexcloud"])
+def test_one_that_closed_is_refused_with_what_takes_its_place(name: str) -> None:
+    says = (
+        f"^POLICY_QUOTES_L1: '{name}' is no vendor any more: IEX Cloud closed .* finnhub or twelve_data .*; known are "
+    )
+    with pytest.raises(ValueError, match=says):
+        Policies.build("paid", {"POLICY_QUOTES_L1": f"yahoo, {name}"})
 
 
 def test_a_list_that_names_nobody_is_refused() -> None:
