@@ -97,13 +97,16 @@ async def hammer(work: Hammer) -> list[tuple[float, float, int]]:
     return admissions
 
 
-def start(work: Hammer) -> subprocess.Popen[str]:
-    """Start a process and return when it waits for the word."""
+def launch(work: Hammer) -> subprocess.Popen[str]:
+    """Start a process, which takes a second or two to get ready."""
     command = [sys.executable, "-m", __name__, json.dumps(asdict(work))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ready(process: subprocess.Popen[str]) -> None:
+    """Return when a process waits for the word."""
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    return process
 
 
 def go(process: subprocess.Popen[str]) -> None:
@@ -114,9 +117,11 @@ def go(process: subprocess.Popen[str]) -> None:
 
 def together(works: Sequence[Hammer]) -> list[Any]:
     """Let processes work at the same time; return the admissions of all."""
-    processes = [start(work) for work in works]
+    processes = [launch(work) for work in works]
     found: list[Any] = []
     try:
+        for process in processes:
+            ready(process)
         for process in processes:
             go(process)
         for process, work in zip(processes, works, strict=True):

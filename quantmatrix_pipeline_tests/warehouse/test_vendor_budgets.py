@@ -184,7 +184,8 @@ def test_a_killed_process_takes_its_lease_with_it_and_no_more(
     database_url: str, redis_port: int | None, warehouse: Warehouse
 ) -> None:
     text = "1600/min 6400/day"
-    process = hammer.start(Hammer(database_url, text, seconds=60, redis_port=redis_port, stall=True))
+    process = hammer.launch(Hammer(database_url, text, seconds=60, redis_port=redis_port, stall=True))
+    hammer.ready(process)
     hammer.go(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "stalled\n"
