@@ -6,8 +6,9 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.declare import session_asset
-from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
 from quantmatrix_pipeline.assets.partitions import sessions_of
+from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.cache import DAY, TRACKED_ALL, TRACKED_NEW, constituents_key
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.universe.constituents import INDEXES, refresh_indexes
@@ -50,6 +51,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "dagster/partition_row_count": sum(r.fetched for r in done),
                 "indexes": table(r.as_row() for r in done),
                 "fallback_used": any(r.fallback_used for r in done),
+                "vendor_requests": table(vendor_rows(platform.members_router, (Capability.CONSTITUENTS,))),
             }
         )
 

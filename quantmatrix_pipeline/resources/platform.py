@@ -15,7 +15,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.providers.contract import MemberSource, Provider
-from quantmatrix_pipeline.providers.routing.router import Router
+from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
@@ -78,6 +78,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def member_sources(self) -> Sequence[MemberSource]:
         """Who is asked for index members, in order."""
         return constituents_sources(self.settings, self.source, self.warehouse, run_id=self._run_id)
+
+    @property
+    def members_router(self) -> Router | None:
+        """The vendors of index members, which are asked beside a folder of files too; None where nobody is."""
+        return next((source.router for source in self.member_sources if isinstance(source, RoutedMembers)), None)
 
     @cached_property
     def cache(self) -> Cache:

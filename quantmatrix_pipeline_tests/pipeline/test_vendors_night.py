@@ -210,6 +210,11 @@ def test_members_come_from_the_page_where_the_feed_is_not_in_the_plan_and_the_re
     (refresh,) = warehouse.rows("SELECT index_code, fetched, provider_used, fallback_used, note FROM index_refreshes")
     assert tuple(refresh)[:4] == ("DOW30", 30, "wikipedia", True)
     assert refresh.note.startswith("fmp: ")
+    shown = {row["vendor"]: row for row in done.rows("index_constituents", "vendor_requests") if row["symbols"]}
+    assert {vendor: (row["calls"], row["passed_over"]) for vendor, row in shown.items()} == {"wikipedia": (1, "")}
+    refused = [row for row in done.rows("index_constituents", "vendor_requests") if row["vendor"] == "fmp"]
+    assert sum(row["calls"] for row in refused) == 1
+    assert {row["passed_over"] for row in refused} == {"UnsupportedRequest 1", "CircuitOpen 1"}
     assert warehouse.scalar("SELECT count(*) FROM index_constituents WHERE is_active") == 30
 
 

@@ -442,7 +442,7 @@ class RoutedMembers:
 
     def __init__(self, router: Router, name: str) -> None:
         self.name = name
-        self._router = router
+        self.router = router
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
         """Return the members as this vendor names them.
@@ -452,10 +452,14 @@ class RoutedMembers:
         VendorError
             As `Router.ask`.
         """
-        async with self._router:
-            return await self._router.ask(
-                self.name, Capability.CONSTITUENTS, lambda vendor: vendor.constituents(index, session)
-            )
+        async with self.router:
+            try:
+                return await self.router.ask(
+                    self.name, Capability.CONSTITUENTS, lambda vendor: vendor.constituents(index, session)
+                )
+            except VendorError as error:
+                self.router.record.fell_back(self.name, Capability.CONSTITUENTS, type(error).__name__)
+                raise
 
 
 async def _splits(symbol: str, first: date, last: date, vendor: Vendor) -> ActionsAnswer:
