@@ -8,7 +8,7 @@ import typer
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(help="all, load, panel, indicators, history, chain, api or memory")] = "all",
+    suite: Annotated[str, typer.Argument(help="all, or one suite; an unknown name lists them")] = "all",
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
