@@ -11,37 +11,84 @@ date for prices that a vendor had already adjusted for splits up to that date. T
     forward price = price * U(anchor)        forward volume = volume / U(anchor)
 
 are in the unit of the first day, which no later split ever moves; and the split-adjusted series as of day T, in the
-unit of T, is forward price / U(T). On a series without splits all factors are exactly 1.
+unit of T, is forward price / U(T). On a series without splits all factors are exactly 1. Dividends are added to this
+model in `bars.dividends`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.bars.batch import Basis, Dates, Floats, Ints
 
+_QUOTED_DECIMALS = 6
+_ROUNDINGS = 1e-13  # relative: a few hundred roundings of float64
+_LARGE = 1e8  # from here on six decimals are more than float64 holds
 _DAYS = 1 << 32  # more than the days of any calendar: an instrument's keys never reach the next one's
 
 
+class Adjust(StrEnum):
+    """Which series a reader wants: as traded, in the shares of one day, or with dividends reinvested as well."""
+
+    RAW = "raw"
+    SPLIT = "split"
+    TOTAL_RETURN = "total_return"
+
+
 @dataclass(frozen=True, slots=True)
-class SplitTable:
-    """U(t) of many instruments as one step function, built once and asked for many rows.
+class Steps:
+    """A step function of the day for many instruments, built once and asked for many rows; 1.0 before the first step.
 
     Attributes
     ----------
     keys
         Shape (m,), ascending: instrument index and day of each step, packed into one int64 for one binary search.
     units
-        Shape (m,): U from that day on.
+        Shape (m,): the value from that day on.
     """
 
     keys: npt.NDArray[np.int64]
     units: Floats
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return the steps of instruments that have none."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.float64))
+
+    def unit(self, instrument_index: Ints, day: Dates) -> Floats:
+        """Return the value on each row's day: float64 of the rows' shape, 1.0 before an instrument's first step.
+
+        `instrument_index` and `day` broadcast against each other and may be in any order.
+        """
+        if not len(self.keys):
+            return np.ones(np.broadcast_shapes(np.shape(instrument_index), np.shape(day)))
+        wanted = pack(instrument_index, day)
+        step = np.searchsorted(self.keys, wanted, side="right") - 1
+        found = np.maximum(step, 0)
+        own = (step >= 0) & (self._instrument()[found] == np.asarray(instrument_index))
+        return np.where(own, self.units[found], 1.0)
+
+    def _instrument(self) -> npt.NDArray[np.int64]:
+        # Days before 1970 are negative: half a span up, the quotient is the instrument again.
+        return (self.keys + _DAYS // 2) // _DAYS
+
+
+def pack(instrument_index: Ints, day: Dates) -> npt.NDArray[np.int64]:
+    """Return one sortable number per (instrument, day)."""
+    return np.asarray(instrument_index, np.int64) * _DAYS + np.asarray(day, "datetime64[D]").astype(np.int64)
+
+
+class SplitTable(Steps):
+    """U(t) of many instruments."""
+
+    __slots__ = ()
 
     @classmethod
     def build(cls, instrument_index: Iterable[int], ex_date: Dates, ratio: Iterable[Fraction]) -> SplitTable:
@@ -54,8 +101,9 @@ class SplitTable:
         ex_date
             Shape (m,), datetime64[D]: the first day on which the new shares trade.
         ratio
-            New shares per old share: 4 for 4-for-1, 1/10 for a 1-for-10 reverse split. Products are exact; one
-            rounding to float64 per step is all that is lost. Two ratios on one day multiply.
+            New shares per old share: 4 for 4-for-1, 1/10 for a 1-for-10 reverse split, 21/20 for a stock dividend of
+            5 %. Products are exact; one rounding to float64 per step is all that is lost. Two ratios on one day
+            multiply.
 
         Raises
         ------
@@ -76,28 +124,6 @@ class SplitTable:
             keys.append(instrument * _DAYS + day)
             units.append(float(unit))
         return cls(np.array(keys, np.int64), np.array(units, np.float64))
-
-    @classmethod
-    def none(cls) -> SplitTable:
-        """Return the table of instruments that never split."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.float64))
-
-    def unit(self, instrument_index: Ints, day: Dates) -> Floats:
-        """Return U(day) per row: float64 of the rows' shape, 1.0 before an instrument's first split.
-
-        `instrument_index` and `day` broadcast against each other and may be in any order.
-        """
-        if not len(self.keys):
-            return np.ones(np.broadcast_shapes(np.shape(instrument_index), np.shape(day)))
-        wanted = np.asarray(instrument_index, np.int64) * _DAYS + np.asarray(day, "datetime64[D]").astype(np.int64)
-        step = np.searchsorted(self.keys, wanted, side="right") - 1
-        found = np.maximum(step, 0)
-        own = (step >= 0) & (self._instrument()[found] == np.asarray(instrument_index))
-        return np.where(own, self.units[found], 1.0)
-
-    def _instrument(self) -> npt.NDArray[np.int64]:
-        # Days before 1970 are negative: half a span up, the quotient is the instrument again.
-        return (self.keys + _DAYS // 2) // _DAYS
 
 
 def anchor(session: Dates, basis: Basis, basis_date: np.datetime64 | None) -> Dates:
@@ -155,9 +181,21 @@ def to_raw(
 
     Returns
     -------
-    Price and volume as traded: price * U(anchor) / U(session), volume the other way round. Prices lose at most two
-    roundings (ratios that are powers of two lose none).
+    Price and volume as traded: price * U(anchor) / U(session), volume the other way round, each with the roundings of
+    adjusting and undoing taken off (`as_quoted`).
     """
     quoted = splits.unit(instrument_index, anchor(session, Basis.SPLIT, basis_date))
     factor = quoted / splits.unit(instrument_index, session)
-    return price * factor, volume / factor
+    moved = factor != 1
+    return np.where(moved, as_quoted(price * factor), price), np.where(moved, as_quoted(volume / factor), volume)
+
+
+def as_quoted(value: Floats) -> Floats:
+    """Return the short decimals behind numbers that arithmetic moved by a few units in the last place.
+
+    Prices are quoted in at most six decimals and volumes in fewer. A number within a relative 1e-13 of one with six
+    decimals is that one; any other, and any over 10^8 that is not whole, stays as it is. So what was 499.23 before
+    somebody adjusted it is 499.23 again, to the bit, whoever's adjustment was undone.
+    """
+    quoted = np.where(np.abs(value) < _LARGE, np.round(value, _QUOTED_DECIMALS), np.round(value))
+    return np.where(np.abs(quoted - value) <= _ROUNDINGS * np.abs(value), quoted, value)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from quantmatrix_pipeline.bars.adjustment import (
     SplitTable,
     anchor,
+    as_quoted,
     forward_price,
     forward_volume,
     split_adjusted,
@@ -24,7 +25,6 @@ from quantmatrix_pipeline_tests.shared_data import shared_data
 
 DAY0 = np.datetime64("2020-01-01", "D")
 ratios = st.sampled_from([Fraction(2), Fraction(3), Fraction(7), Fraction(3, 2), Fraction(1, 10), Fraction(1, 8)])
-binary_ratios = st.sampled_from([Fraction(2), Fraction(4), Fraction(1, 2), Fraction(1, 8)])
 Split = tuple[int, int, Fraction]
 
 
@@ -57,17 +57,24 @@ def test_the_unit_is_the_product_of_all_ratios_up_to_that_day(given_splits: list
     assert table(given_splits).unit(*columns(wanted)).tolist() == expected
 
 
-@given(splits(binary_ratios), rows, st.integers(-100, 300))
-def test_a_vendor_s_adjustment_is_undone_to_the_bit_when_ratios_are_powers_of_two(
-    given_splits: list[Split], wanted: list, basis_day: int
+@given(splits(ratios), rows, st.integers(-100, 300), st.integers(1, 10**9))
+def test_a_vendor_s_adjustment_is_undone_to_the_bit_for_prices_as_they_are_quoted(
+    given_splits: list[Split], wanted: list, basis_day: int, seed: int
 ) -> None:
     steps, (instrument, session) = table(given_splits), columns(wanted)
-    raw, volume = np.linspace(10.01, 99.99, len(wanted)), np.linspace(1_000, 9_999.5, len(wanted))
+    rng = np.random.default_rng(seed)
+    raw, volume = np.round(rng.uniform(0.5, 900, len(wanted)), 4), rng.integers(1, 10**9, len(wanted)).astype(float)
     basis_date = DAY0 + basis_day
     later = steps.unit(instrument, np.maximum(session, basis_date)) / steps.unit(instrument, session)
     price, shares = to_raw(raw / later, volume * later, instrument, session, basis_date, steps)
     assert price.tolist() == raw.tolist()
     assert shares.tolist() == volume.tolist()
+
+
+def test_a_number_that_is_no_quoted_price_is_left_as_it_is() -> None:
+    odd = np.array([1 / 3, 100 / 3, 1e9 + 1 / 3, 12.3456789])
+    assert as_quoted(odd).tolist() == odd.tolist()
+    assert as_quoted(np.array([0.1 + 0.2, 4.35 * 100 / 100, 3e9 * (1 + 2e-16)])).tolist() == [0.3, 4.35, 3e9]
 
 
 @given(splits(ratios), rows, st.integers(-100, 300))
