@@ -45,3 +45,14 @@ def stored_units(
 ) -> Floats:
     """Return U(anchor) of each stored bar: times its price, the price in shares of the instrument's first day."""
     return splits.unit(instrument_id, quoted_on(session, source_id, sources))
+
+
+def paid_until(session: Dates, source_id: SourceIds, sources: Sources) -> Dates:
+    """Return the day up to which each stored price is lowered by dividends: its session, or a later basis date."""
+    days = session.copy()
+    for number in np.unique(source_id):
+        _, basis, basis_date = sources[int(number)]
+        if basis == Basis.SPLIT_DIVIDEND:
+            rows = source_id == number
+            days[rows] = anchor(session[rows], Basis.SPLIT_DIVIDEND, np.datetime64(basis_date, "D"))
+    return days

@@ -9,6 +9,17 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction
 
+# A ratio may be one of decimals, such as 1.5 for 1: written as whole numbers, which are exact in any number of digits.
+SPLITS = """
+    SELECT instrument_id, ex_date, CAST(numerator * scale AS bigint) AS numerator,
+           CAST(denominator * scale AS bigint) AS denominator
+    FROM splits_in_force CROSS JOIN LATERAL (
+        SELECT power(10::numeric, greatest(scale(trim_scale(numerator)), scale(trim_scale(denominator)))) AS scale
+    ) AS whole"""
+DIVIDENDS = """
+    SELECT d.instrument_id, d.ex_date, CAST(d.amount AS double precision) AS amount
+    FROM dividends_in_force d JOIN instruments i USING (instrument_id) WHERE d.currency = i.currency"""
+
 
 def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, object]]) -> dict[int, date]:
     """Append corporate actions that are not known yet; return instrument_id -> earliest ex-date of its new splits.
@@ -59,7 +70,12 @@ def write_actions(transaction: ArrowTransaction, actions: Iterable[Mapping[str, 
 
 def read_splits(transaction: ArrowTransaction) -> pa.Table:
     """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date."""
-    return transaction.query(
-        "SELECT instrument_id, ex_date, CAST(numerator AS bigint) AS numerator,"
-        " CAST(denominator AS bigint) AS denominator FROM splits_in_force ORDER BY instrument_id, ex_date"
-    )
+    return transaction.query(f"{SPLITS} ORDER BY instrument_id, ex_date")
+
+
+def read_dividends(transaction: ArrowTransaction) -> pa.Table:
+    """Return the cash dividends in force that are in the currency of their instrument's prices.
+
+    The columns are instrument_id, ex_date and amount (float64), sorted by instrument and ex-date.
+    """
+    return transaction.query(f"{DIVIDENDS} ORDER BY d.instrument_id, d.ex_date")

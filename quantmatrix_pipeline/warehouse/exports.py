@@ -15,7 +15,10 @@ TABLES = {"bars": "price_data", "snapshots": "market_analysis_cache", "history":
 def read(
     warehouse: Warehouse, what: str, symbols: Sequence[str] | None, start: date | None, end: date | None
 ) -> pa.Table:
-    """Return `bars`, `snapshots` or `history` sorted by symbol and session; `start` and `end` are inclusive."""
+    """Return `bars`, `snapshots` or `history` sorted by symbol and session; `start` and `end` are inclusive.
+
+    Bars keep instrument_id and source_id, by which they can be adjusted.
+    """
     conditions, parameters = ["true"], []
     if symbols is not None:
         parameters.append(",".join(symbols))
@@ -36,4 +39,5 @@ def read(
             """,
             parameters or None,
         )
-    return table.drop_columns([c for c in ("instrument_id", "source_id", "raw_analysis") if c in table.column_names])
+    unwanted = ("raw_analysis",) if what == "bars" else ("instrument_id", "raw_analysis")
+    return table.drop_columns([c for c in unwanted if c in table.column_names])

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.errors import UnknownSymbol
+from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.history import ANALYSIS_TYPE
 from quantmatrix_pipeline.warehouse.instruments import Instrument
@@ -139,14 +140,15 @@ def daily_bars(
 
 def splits(warehouse: Warehouse, instrument_id: int) -> pa.Table:
     """Return an instrument's splits in force (instrument_id, ex_date, numerator, denominator), sorted by ex-date."""
-    return warehouse.read(
-        """
-        SELECT instrument_id, ex_date,
-               CAST(numerator AS bigint) AS numerator, CAST(denominator AS bigint) AS denominator
-        FROM splits_in_force WHERE instrument_id = $1 ORDER BY ex_date
-        """,
-        [instrument_id],
-    )
+    return warehouse.read(f"{actions.SPLITS} WHERE instrument_id = $1 ORDER BY ex_date", [instrument_id])
+
+
+def dividends(warehouse: Warehouse, instrument_id: int) -> pa.Table:
+    """Return an instrument's cash dividends in force (instrument_id, ex_date, amount), sorted by ex-date.
+
+    Only those in the currency of its prices: another currency's would have to be converted first.
+    """
+    return warehouse.read(f"{actions.DIVIDENDS} AND d.instrument_id = $1 ORDER BY d.ex_date", [instrument_id])
 
 
 # --- snapshots and history --------------------------------------------------------------------------------------------

@@ -80,7 +80,10 @@ def _fill(warehouse: Warehouse) -> None:
 
 
 def _store_adjusted(warehouse: Warehouse) -> None:
-    """Store bars of `ADJUSTED` that halve on 2013-02-20, the ex-date of a 2:1 split; two of them of low quality."""
+    """Store bars of `ADJUSTED` that halve on 2013-02-20, the ex-date of a 2:1 split; two of them of low quality.
+
+    A dividend of 2.50 has its ex-date on 2013-02-26.
+    """
     instrument_id = instruments.ensure(warehouse, [ADJUSTED])[ADJUSTED]
     source = bars.source_id(warehouse, "files", "split", ADJUSTED_TO)
     sessions = trading_calendar().sessions_in(date(2012, 12, 3), SESSION)
@@ -105,9 +108,13 @@ def _store_adjusted(warehouse: Warehouse) -> None:
         "instrument_id": instrument_id, "kind": "split", "ex_date": date(2013, 2, 20), "numerator": 2, "denominator": 1,
         "amount": None, "currency": None, "vendor": "files", "as_of": NOW,
     }  # fmt: skip
+    dividend = split | {
+        "kind": "cash_dividend", "ex_date": date(2013, 2, 26), "numerator": None, "denominator": None, "amount": "2.5",
+        "currency": "USD",
+    }  # fmt: skip
     with warehouse.arrow() as transaction:
         bars.write_daily(transaction, table, NOW)
-        actions.write_actions(transaction, [split])
+        actions.write_actions(transaction, [split, dividend])
 
 
 @pytest.fixture

@@ -100,6 +100,36 @@ def test_prices_of_an_adjusted_source_get_only_the_splits_after_its_date(client:
     assert "2012-12-06" not in {row["time"] for row in rows}  # of quality 0.4
 
 
+@pytest.mark.parametrize(("convention", "before"), [("previous_close", 1 - 2.5 / 50), ("ex_close", 1 / (1 + 2.5 / 50))])
+@pytest.mark.parametrize(
+    "route", ["market/prices?symbol=ADJ&range=max&", "historical/ADJ?", "market-data/db/history?symbol=ADJ&"]
+)
+def test_a_total_return_is_lowered_by_dividends_and_names_its_convention(
+    client: TestClient, route: str, convention: str, before: float
+) -> None:
+    body = client.get(f"/api/v1/{route}adjust=total_return&convention={convention}").json()
+    assert (body["adjust"], body["convention"], body["adjusted_to"]) == ("total_return", convention, "2013-03-01")
+    rows = {row.get("time") or row["session"]: row for row in body["data"]}
+    for day, split, paid in (("2013-02-19", 0.5, before), ("2013-02-25", 1.0, before), ("2013-02-26", 1.0, 1.0)):
+        assert rows[day]["factor"] == pytest.approx(split * paid, rel=1e-15)
+        assert rows[day]["volume_factor"] == 1 / split
+        assert rows[day]["close"] == pytest.approx(50 * paid, rel=1e-15)
+        assert rows[day]["volume"] == 1_000 / split
+
+
+def test_without_adjust_bars_come_as_they_are_stored(client: TestClient) -> None:
+    for route in ("historical/ADJ", "market-data/db/history?symbol=ADJ"):
+        body = client.get(f"/api/v1/{route}").json()
+        assert (body["adjust"], body["convention"], body["adjusted_to"]) == (None, None, None)
+        assert {row["factor"] for row in body["data"]} == {row["volume_factor"] for row in body["data"]} == {1.0}
+        assert {row["close"] for row in body["data"]} == {50.0, 100.0}
+
+
+@pytest.mark.parametrize("route", ["historical/ADJ?", "market-data/db/history?symbol=ADJ&"])
+def test_no_route_calls_an_adjusted_price_raw(client: TestClient, route: str) -> None:
+    assert client.get(f"/api/v1/{route}adjust=raw").status_code == 409
+
+
 def test_raw_prices_are_those_that_traded(client: TestClient) -> None:
     body = client.get("/api/v1/market/prices?symbol=MSFT&range=max&adjust=raw").json()
     got, raw = _frame(body["data"]), _sample("MSFT")

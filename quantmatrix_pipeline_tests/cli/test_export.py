@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -76,3 +77,19 @@ def test_a_folder_that_is_not_there_is_named(filled: Installation, tmp_path: Pat
     done = export(filled, tmp_path / "nowhere" / "bars.csv", "bars")
     assert done.code == 2
     assert "nowhere" in done.error
+
+
+def test_bars_are_exported_in_the_series_asked_for_with_the_factor_beside_each_price(
+    filled: Installation, tmp_path: Path
+) -> None:
+    export(filled, tmp_path / "stored.parquet", "bars")
+    stored = pd.read_parquet(tmp_path / "stored.parquet")
+    assert set(stored["factor"]) == {1.0}
+    assert stored["adjust"].isna().all()
+    done = export(filled, tmp_path / "total.parquet", "bars", "--adjust", "total_return", "--convention", "ex_close")
+    assert done.code == 0, done.stderr
+    total = pd.read_parquet(tmp_path / "total.parquet")
+    assert (set(total["adjust"]), set(total["convention"])) == ({"total_return"}, {"ex_close"})
+    assert list(zip(total.symbol, total.session, strict=True)) == list(zip(stored.symbol, stored.session, strict=True))
+    np.testing.assert_allclose(total["close"], stored["close"] * total["factor"], rtol=1e-15)
+    np.testing.assert_allclose(total["volume"], stored["volume"] * total["volume_factor"], rtol=1e-15)

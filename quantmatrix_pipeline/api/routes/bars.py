@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request, Response
@@ -23,10 +23,11 @@ from quantmatrix_pipeline.api.parameters import (
 )
 from quantmatrix_pipeline.api.problems import RequestError, documented
 from quantmatrix_pipeline.api.representations import ROWS, rows_response
-from quantmatrix_pipeline.bars.adjustment import split_adjusted
-from quantmatrix_pipeline.bars.batch import Basis, Dates, Floats
+from quantmatrix_pipeline.bars.adjustment import Adjust
+from quantmatrix_pipeline.bars.dividends import Convention
 from quantmatrix_pipeline.bars.rules import USABLE_QUALITY, VALIDATED_QUALITY
-from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
+from quantmatrix_pipeline.bars.series import Wanted, adjusted_sources, series
+from quantmatrix_pipeline.bars.stored import Sources
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse import reads
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -35,10 +36,21 @@ from quantmatrix_pipeline.warehouse.instruments import Instrument
 router = APIRouter(tags=["bars"])
 
 
+log = logging.getLogger(__name__)
+
 Interval = Annotated[Literal["1d"], Query(description="length of a bar; daily bars are what is stored so far")]
 Range = Annotated[
     str,
     Query(pattern=r"^([1-9]\d{0,4}d|max)$", description="the newest sessions, such as 200d, or max", examples=["200d"]),
+]
+_ADJUST = (
+    "raw: as traded, 409 where that is unknown; split: in shares of the newest session returned; total_return: with"
+    " dividends reinvested as well"
+)
+AdjustQuery = Annotated[Adjust | None, Query(description=f"{_ADJUST}; left out: on the basis they are stored in")]
+ConventionQuery = Annotated[
+    Convention,
+    Query(description="by which close a dividend is measured: 1 - d / C(t-1), or 1 / (s + d / C(t))"),
 ]
 
 
@@ -55,23 +67,30 @@ def historical(
     end: End = None,
     validated_only: Annotated[bool, Query(description="only bars of score 0.85 or more")] = False,
     min_quality: Annotated[float, Query(ge=0, le=1, description="only bars of this score or more")] = USABLE_QUALITY,
+    adjust: AdjustQuery = None,
+    convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
 ) -> Response:
-    """Return stored daily bars with their quality, prices on the basis they are stored in."""
+    """Return daily bars with their quality, in the series asked for, the factor beside each price."""
     ordered(start, end)
     instrument = reads.find_instrument(warehouse, symbol)
+    least = max(VALIDATED_QUALITY, min_quality) if validated_only else min_quality
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,
-        columns=reads.BAR_COLUMNS,
+        columns=(*reads.BAR_COLUMNS, "source_id"),
         start=start,
         end=end,
-        min_quality=max(VALIDATED_QUALITY, min_quality) if validated_only else min_quality,
+        min_quality=min(USABLE_QUALITY, least),  # dividends are measured by usable bars, whichever are returned
     )
+    wanted, adjusted_to = Wanted(adjust, convention), _edge(rows, "session", -1)
+    rows = _series(warehouse, instrument, rows, wanted, tables.sources(warehouse)).drop_columns("source_id")
+    rows = rows.filter(pc.greater_equal(rows["quality_score"], least))
     rows = rows.rename_columns({"session": "time"}).add_column(1, "symbol", _repeated(instrument.symbol, rows))
     return rows_response(
         request,
         rows,
         symbol=instrument.symbol,
+        **_named(wanted, adjusted_to),
         start_date=start or _edge(rows, "time", 0),
         end_date=end or _edge(rows, "time", -1),
     )
@@ -90,8 +109,10 @@ def stored_history(
     start: Start = None,
     end: End = None,
     limit: Limit = None,
+    adjust: AdjustQuery = None,
+    convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
 ) -> Response:
-    """Return stored bars of any score, each with its source, basis, version and the moment it was learned."""
+    """Return bars of any score, each with its source, basis, version, factor and the moment it was learned."""
     ordered(start, end)
     instrument = reads.find_instrument(warehouse, symbol)
     rows = reads.daily_bars(
@@ -102,8 +123,10 @@ def stored_history(
         end=end,
         newest=limit,
     )
+    wanted, sources = Wanted(adjust, convention), tables.sources(warehouse)
+    rows = _with_sources(_series(warehouse, instrument, rows, wanted, sources), sources)
     return rows_response(
-        request, _with_sources(rows, tables.sources(warehouse)), symbol=instrument.symbol, interval=interval
+        request, rows, symbol=instrument.symbol, interval=interval, **_named(wanted, _edge(rows, "session", -1))
     )
 
 
@@ -118,54 +141,49 @@ def prices(
     symbol: SymbolQuery,
     range: Range = "200d",  # noqa: A002 - the parameter's name on the wire
     interval: Interval = "1d",
-    adjust: Annotated[
-        Literal["split", "raw"],
-        Query(description="split: in shares of the newest session returned; raw: as traded, 409 where that is unknown"),
-    ] = "split",
+    adjust: Annotated[Adjust, Query(description=_ADJUST)] = Adjust.SPLIT,
+    convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
 ) -> Response:
-    """Return the price series of usable bars, split-adjusted or as traded, the factor beside each price."""
+    """Return the price series of usable bars in the series asked for, the factor beside each price."""
     instrument = reads.find_instrument(warehouse, symbol)
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,
-        columns=(*tables.PRICES, "source_id"),
+        columns=(*tables.PRICES, "quality_score", "source_id"),
         min_quality=USABLE_QUALITY,
         newest=None if range == "max" else int(range.removesuffix("d")),
     )
-    sources = tables.sources(warehouse)
-    if adjust == "raw":
-        _refuse_adjusted(instrument, rows, sources)
-        factor = np.ones(rows.num_rows)
-    else:
-        factor = _split_factor(warehouse, instrument, rows, sources)
+    wanted, sources = Wanted(adjust, convention), tables.sources(warehouse)
+    rows = _series(warehouse, instrument, rows, wanted, sources)
+    basis = _by_source(rows, {number: basis for number, (_, basis, _) in sources.items()}, pa.string())
+    named = _named(wanted, _edge(rows, "session", -1))
+    rows = rows.drop_columns(["quality_score", "source_id"]).rename_columns({"session": "time"})
     return rows_response(
-        request,
-        _priced(rows, factor, sources),
-        symbol=instrument.symbol,
-        range=range,
-        interval=interval,
-        adjust=adjust,
-        adjusted_to=_edge(rows, "session", -1) if adjust == "split" else None,
+        request, rows.append_column("basis", basis), symbol=instrument.symbol, range=range, interval=interval, **named
     )
 
 
-def _split_factor(warehouse: Warehouse, instrument: Instrument, rows: pa.Table, sources: Sources) -> Floats:
-    """Return what each stored price is multiplied by to be quoted in shares of the newest session of `rows`."""
-    if rows.num_rows == 0:
-        return np.empty(0)
-    splits = split_table(reads.splits(warehouse, instrument.instrument_id))
-    session: Dates = rows["session"].to_numpy().astype("datetime64[D]")
-    own = np.full(rows.num_rows, instrument.instrument_id, np.int32)
-    quoted = stored_units(splits, own, session, rows["source_id"].to_numpy(), sources)
-    return split_adjusted(np.ones(rows.num_rows), quoted, splits.unit(own, np.full_like(session, session[-1])))
+def _series(warehouse: Warehouse, instrument: Instrument, rows: pa.Table, wanted: Wanted, sources: Sources) -> pa.Table:
+    """Return the bars of one instrument in the series wanted, with their factors."""
+    if wanted.adjust is Adjust.RAW:
+        _refuse_adjusted(instrument, rows, sources)
+    own = pa.repeat(pa.scalar(instrument.instrument_id, pa.int32()), rows.num_rows)
+    rows, refused = series(
+        rows.append_column("instrument_id", own),
+        wanted,
+        sources,
+        reads.splits(warehouse, instrument.instrument_id),
+        reads.dividends(warehouse, instrument.instrument_id),
+    )
+    for dividend in refused:
+        log.warning("%s: %s", instrument.symbol, dividend)
+    return rows.drop_columns("instrument_id")
 
 
-def _priced(rows: pa.Table, factor: Floats, sources: Sources) -> pa.Table:
-    columns = {"time": rows["session"]}
-    columns |= {name: pa.array(rows[name].to_numpy() * factor) for name in ("open", "high", "low", "close")}
-    columns |= {"volume": pa.array(rows["volume"].to_numpy() / factor), "factor": pa.array(factor)}
-    columns["basis"] = _by_source(rows, {number: basis for number, (_, basis, _) in sources.items()}, pa.string())
-    return pa.table(columns)
+def _named(wanted: Wanted, newest: object) -> dict[str, object]:
+    """Return how the series is called: what it is adjusted for, to which session, by which convention."""
+    moved = wanted.adjust in (Adjust.SPLIT, Adjust.TOTAL_RETURN)
+    return {"adjust": wanted.adjust, "convention": wanted.by, "adjusted_to": newest if moved else None}
 
 
 def _refuse_adjusted(instrument: Instrument, rows: pa.Table, sources: Sources) -> None:
@@ -176,8 +194,7 @@ def _refuse_adjusted(instrument: Instrument, rows: pa.Table, sources: Sources) -
     RequestError
         409, naming each basis that stands in the way, its date and its vendor.
     """
-    present = [sources[number] for number in sorted(pc.unique(rows["source_id"]).to_pylist())]
-    adjusted = [(vendor, basis, day) for vendor, basis, day in present if Basis(basis) is not Basis.RAW]
+    adjusted = adjusted_sources(rows["source_id"].to_numpy(), sources)
     if not adjusted:
         return
     named = "; ".join(f"{vendor} gave them on the basis {basis!r} as of {day}" for vendor, basis, day in adjusted)
