@@ -59,8 +59,9 @@ def test_a_known_symbol_without_a_snapshot_is_404_and_says_so(client: TestClient
 
 def test_a_known_symbol_without_bars_is_an_empty_answer(client: TestClient) -> None:
     historical = client.get("/api/v1/historical/BARE").json()
-    assert historical == {"symbol": "BARE", "start_date": None, "end_date": None, "count": 0, "data": []}
-    for adjust in ("split", "raw"):
+    dates = dict.fromkeys(("start_date", "end_date", "adjust", "convention", "adjusted_to"))
+    assert historical == {"symbol": "BARE", **dates, "count": 0, "data": []}
+    for adjust in ("split", "raw", "total_return"):
         assert client.get(f"/api/v1/market/prices?symbol=BARE&adjust={adjust}").json()["count"] == 0
     assert client.get("/api/v1/market-data/db/history?symbol=BARE").json()["data"] == []
     assert client.get("/api/v1/snapshots/BARE/history").json()["data"] == []
@@ -76,7 +77,7 @@ def test_a_known_symbol_without_bars_is_an_empty_answer(client: TestClient) -> N
         ("/api/v1/historical/AAPL?min_quality=1.5", "min_quality", "less than or equal to 1"),
         ("/api/v1/historical/AAPL?min_quality=nan", "min_quality", "less than or equal to 1"),
         ("/api/v1/historical/AAPL?strat=2013-01-03", "strat", "start, end, validated_only, min_quality"),
-        ("/api/v1/market/prices?symbol=AAPL&adjust=dividend", "adjust", "'split' or 'raw'"),
+        ("/api/v1/market/prices?symbol=AAPL&adjust=dividend", "adjust", "'raw', 'split' or 'total_return'"),
         ("/api/v1/market/prices?symbol=AAPL&interval=5m", "interval", "'1d'"),
         ("/api/v1/market/prices?symbol=AAPL&range=0d", "range", "pattern"),
         ("/api/v1/market/prices", "symbol", "required"),

@@ -73,9 +73,9 @@ def factors(session: np.ndarray, steps: SplitTable, growth: DividendTable) -> np
 
 
 def ex_dates(session: np.ndarray, wanted: list[int]) -> list[np.datetime64]:
-    """Return those of the days that are days of trade, or lie outside the series."""
+    """Return those of the days that are days of trade, or lie before the series."""
     days = DAY0 + np.array(wanted, int)
-    return list(days[np.isin(days, session) | (days < session[0]) | (days > session[-1])])
+    return list(days[np.isin(days, session) | (days < session[0])])
 
 
 days = st.lists(st.integers(-3, 60), max_size=6, unique=True)
