@@ -2,12 +2,15 @@
 
 A write compares with what is stored in columns, on the client: reading bars back is several times faster than a join
 with a staging table, and the writers' lock guarantees that nobody else changes them meanwhile.
+
+A bar that is not proved yet, because its session had not closed, is stored with a score of 0 (`UNPROVED`): it counts
+nowhere as a bar of its session, is no context for others, and the final one takes its place as the next version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -22,6 +25,7 @@ VERDICT = ("quality_score", "validated", "gap_detected", "volume_anomaly")
 # A bar whose any of these differs is another version of it.
 CONTENT = (*PRICES, *VERDICT, "source_id")
 KEY = ("instrument_id", "session")
+UNPROVED = 0.0  # no proved bar has this score
 
 # Stored bars by the names of their columns, sorted by instrument and session.
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -38,25 +42,33 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class WriteCounts:
-    """What a write did to the stored bars."""
+    """What a write did to the stored bars; `written` tells of each given row whether it is a new version now."""
 
     inserted: int
     revised: int
     unchanged: int
+    written: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), compare=False, repr=False)
 
 
-def source_id(warehouse: Warehouse, vendor: str, basis: str, basis_date: date | None) -> int:
-    """Return the number under which bars of this vendor and basis are stored, making it at first use."""
-    given = {"vendor": vendor, "basis": basis, "basis_date": basis_date}
+def source_id(
+    warehouse: Warehouse, vendor: str, basis: str, basis_date: date | None, *, provisional: bool = False
+) -> int:
+    """Return the number under which bars of this vendor and basis are stored, making it at first use.
+
+    What a vendor says of a session that has not closed is a source of its own, so that the final bar, be it the same,
+    is another version.
+    """
+    given = {"vendor": vendor, "basis": basis, "basis_date": basis_date, "provisional": provisional}
     find = """
         SELECT source_id FROM bar_sources
         WHERE vendor = :vendor AND basis = :basis AND basis_date IS NOT DISTINCT FROM CAST(:basis_date AS date)
+          AND provisional = :provisional
     """
     found = warehouse.scalar(find, **given)
     if found is None:
         warehouse.execute(
-            "INSERT INTO bar_sources (vendor, basis, basis_date) VALUES (:vendor, :basis, :basis_date)"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO bar_sources (vendor, basis, basis_date, provisional)"
+            " VALUES (:vendor, :basis, :basis_date, :provisional) ON CONFLICT DO NOTHING",
             given,
         )
         found = warehouse.scalar(find, **given)
@@ -83,9 +95,12 @@ def read_daily(
     last: date | None = None,
     min_quality: float | None = None,
     columns: Sequence[str] = ("instrument_id", "session", *CONTENT),
+    as_of: datetime | None = None,
 ) -> pa.Table:
-    """Return current daily bars sorted by instrument and session; `first` and `last` are inclusive."""
-    conditions = []
+    """Return daily bars sorted by instrument and session, the current ones or those known at the instant `as_of`;
+    `first` and `last` are inclusive.
+    """
+    conditions = [] if as_of is None else ["interval = '1d'"]
     if instrument_ids is not None:
         conditions.append(_among(instrument_ids))
     if first is not None:
@@ -95,7 +110,10 @@ def read_daily(
     if min_quality is not None:
         conditions.append(f"quality_score >= {min_quality!r}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return _in_order(transaction.query(f"SELECT {', '.join(columns)} FROM price_data_1d{where}"))
+    selected = f"SELECT {', '.join(columns)} FROM"
+    if as_of is None:
+        return _in_order(transaction.query(f"{selected} price_data_1d{where}"))
+    return _in_order(transaction.query(f"{selected} price_data_known_at($1){where}", [as_of]))
 
 
 def _in_order(bars: pa.Table) -> pa.Table:
@@ -114,7 +132,7 @@ def read_neighbourhood(
 ) -> Columns:
     """Return, per instrument, the stored bars from `first` to `last`, both inclusive, and `around` bars on either side.
 
-    The columns are the key, `CONTENT` and version.
+    The columns are the key, `CONTENT` and version. Unproved bars are among those between, and no neighbours.
     """
     names = (*KEY, *CONTENT, "version")
     if not len(instrument_ids):
@@ -133,9 +151,11 @@ def read_neighbourhood(
             SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session BETWEEN first AND last
             UNION ALL
             (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session < first
+               AND quality_score > {UNPROVED}
              ORDER BY session DESC LIMIT {int(around)})
             UNION ALL
             (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session > last
+               AND quality_score > {UNPROVED}
              ORDER BY session LIMIT {int(around)})
         ) AS found
     """)
@@ -159,10 +179,12 @@ def write_daily(
     transaction: ArrowTransaction,
     bars: pa.Table,
     as_of: datetime,
-    reason: str = "fetched",
+    reason: str = "corrected",
     stored: Columns | None = None,
 ) -> WriteCounts:
     """Store daily bars: insert what is new, revise what differs, leave the rest untouched.
+
+    What is written bears `as_of`, or the moment at which bars were last learned where that is later.
 
     Parameters
     ----------
@@ -173,7 +195,7 @@ def write_daily(
     as_of
         When these bars were learned.
     reason
-        Why a revision replaces its predecessor; kept with the predecessor.
+        Why a revision replaces its predecessor; kept with the predecessor. Of a provisional one it is `closed`.
     stored
         Key, `CONTENT` and version of the stored bars, as far as their keys may stand in `bars`; read where not given.
     """
@@ -205,12 +227,25 @@ def write_daily(
         for name in CONTENT:
             changed[known] |= bars[name].to_numpy()[known] != stored[name][at]
         version[known] = stored["version"][at] + 1
+    written = new | changed
+    if written.any():
+        as_of = learned_at(transaction, "bars", as_of)
     _insert(transaction, bars.filter(pa.array(new)), as_of, version[new])
     if changed.any():
         _revise(transaction, bars.filter(pa.array(changed)), as_of, version[changed], reason)
     revised = int(changed.sum())
     inserted = int(new.sum())
-    return WriteCounts(inserted, revised, bars.num_rows - inserted - revised)
+    return WriteCounts(inserted, revised, bars.num_rows - inserted - revised, written)
+
+
+def learned_at(transaction: ArrowTransaction, family: str, moment: datetime) -> datetime:
+    """Return the moment that what is written now bears: the given one, or the newest of its family where that is later.
+
+    A clock that was set back would otherwise change what was known at the moments between. `family` is `bars` (with
+    the corporate actions) or `history`; its writers' lock is held until the transaction ends.
+    """
+    found = transaction.query("SELECT learned_at($1, $2) AS moment", [family, moment])
+    return found["moment"][0].as_py()  # type: ignore[no-any-return]
 
 
 def _complete(bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16]) -> pa.Table:
@@ -234,7 +269,11 @@ def _revise(
     transaction.execute(
         """
         INSERT INTO price_data_revisions
-        SELECT p.*, s.as_of, $1 FROM price_data_1d p JOIN revised_bars s USING (instrument_id, session)
+        SELECT p.*, s.as_of, CASE WHEN b.provisional AND NOT n.provisional THEN 'closed' ELSE $1 END
+        FROM price_data_1d p
+        JOIN revised_bars s USING (instrument_id, session)
+        LEFT JOIN bar_sources b ON b.source_id = p.source_id
+        LEFT JOIN bar_sources n ON n.source_id = s.source_id
         """,
         [reason],
     )
@@ -249,7 +288,7 @@ def _revise(
 def stored_sessions(
     warehouse: Warehouse, instrument_ids: Sequence[int], first: date, last: date
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.datetime64]]:
-    """Return (instrument_id, session) of every stored daily bar in a window, both ends inclusive, sorted."""
+    """Return (instrument_id, session) of every proved daily bar in a window, both ends inclusive, sorted."""
     with warehouse.arrow() as transaction:
         table = read_daily(
             transaction,
@@ -258,17 +297,29 @@ def stored_sessions(
             last=last,
             columns=("instrument_id", "session"),
         )
-    return table["instrument_id"].to_numpy(), table["session"].to_numpy().astype("datetime64[D]")
+        # Apart, since the keys alone come out of the index; there is an index of these, too.
+        unproved = transaction.query(
+            f"SELECT instrument_id, session FROM price_data_1d WHERE quality_score = {UNPROVED}"
+            f" AND session BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}'"
+        )
+    instrument, session = (table[name].to_numpy() for name in KEY)
+    session = session.astype("datetime64[D]")
+    if unproved.num_rows:
+        apart = packed_keys(*(unproved[name].to_numpy() for name in KEY))
+        proved = ~np.isin(packed_keys(instrument, session), apart)
+        instrument, session = instrument[proved], session[proved]
+    return instrument, session
 
 
 def last_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], last: date) -> dict[int, date]:
-    """Return instrument_id -> session of its newest daily bar up to `last`, inclusive; who has none is left out."""
+    """Return instrument_id -> session of its newest proved bar up to `last`, inclusive; who has none is left out."""
     # One descent of the key per instrument; grouping would read every bar.
     rows = warehouse.rows(
         """
         SELECT id, newest.session FROM unnest(CAST(:ids AS integer[])) AS id
         CROSS JOIN LATERAL (
             SELECT session FROM price_data_1d WHERE instrument_id = id AND session <= :last
+              AND quality_score > 0
             ORDER BY session DESC LIMIT 1
         ) AS newest
         """,

@@ -142,7 +142,7 @@ batches = st.lists(
 def test_no_version_is_ever_lost_and_what_was_known_at_a_moment_never_changes(
     warehouse: Warehouse, source: int, sequence: list[dict[tuple[int, date], float]]
 ) -> None:
-    warehouse.execute("TRUNCATE price_data, price_data_revisions")
+    warehouse.execute("TRUNCATE price_data, price_data_revisions, knowledge_clock")
     model: dict[tuple[int, date], float] = {}
     versions = 0
     as_it_was: dict[datetime, dict[tuple[int, date], float]] = {T0 - timedelta(hours=1): {}}

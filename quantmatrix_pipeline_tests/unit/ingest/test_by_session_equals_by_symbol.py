@@ -94,7 +94,7 @@ class Setting:
     symbols: Sequence[str]
 
     def __post_init__(self) -> None:
-        self.warehouse.execute(f"TRUNCATE {', '.join(STATE)}, instruments RESTART IDENTITY CASCADE")
+        self.warehouse.execute(f"TRUNCATE {', '.join(STATE)}, knowledge_clock, instruments RESTART IDENTITY CASCADE")
         ids = instruments.ensure(self.warehouse, list(self.symbols))
         kinds = {s: Kind.INDEX if i == 0 else Kind.STOCK for i, s in enumerate(self.symbols)}
         self.instruments = {
