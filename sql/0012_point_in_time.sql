@@ -7,7 +7,7 @@ ALTER TABLE bar_sources DROP CONSTRAINT bar_sources_vendor_basis_basis_date_key;
 ALTER TABLE bar_sources ADD CONSTRAINT bar_sources_key
     UNIQUE NULLS NOT DISTINCT (vendor, basis, basis_date, provisional);
 -- Few or none: whoever asks which sessions are stored leaves these out.
-CREATE INDEX price_data_1d_unproved ON price_data_1d (session, instrument_id) WHERE quality_score = 0;
+CREATE INDEX price_data_1d_unproved ON price_data_1d (instrument_id, session) WHERE quality_score = 0;
 
 COMMENT ON COLUMN price_data_revisions.reason IS
     'Why the next version took this one''s place: fetched, corrected, rescored, closed, or what a repair says.';
@@ -88,17 +88,6 @@ COMMENT ON FUNCTION bars_known_at IS 'The bars as known at a moment, under the n
 
 CREATE FUNCTION actions_known_at(at timestamptz) RETURNS SETOF corporate_actions LANGUAGE sql STABLE AS $$
     SELECT * FROM corporate_actions WHERE as_of <= at
-$$;
-
--- As splits_in_force, of what was known at a moment.
-CREATE FUNCTION splits_known_at(at timestamptz) RETURNS TABLE (
-    instrument_id integer, ex_date date, numerator numeric, denominator numeric, vendor text, as_of timestamptz
-) LANGUAGE sql STABLE AS $$
-    SELECT DISTINCT ON (a.instrument_id, a.ex_date)
-           a.instrument_id, a.ex_date, a.numerator, a.denominator, a.vendor, a.as_of
-    FROM corporate_actions a
-    WHERE a.kind = 'split' AND a.as_of <= at
-    ORDER BY a.instrument_id, a.ex_date, a.as_of DESC, a.action_id DESC
 $$;
 
 -- From which bars a row was computed; see the module indicators.input_hash, which also says what equal hashes mean.

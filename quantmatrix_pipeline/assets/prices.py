@@ -53,7 +53,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         freshness=NIGHTLY,
     )
     def daily_bars(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
-        """Daily bars of the tracked set: exactly the missing sessions are fetched, proven sound and written once."""
+        """Daily bars of the tracked set: what is missing is fetched, the newest anew; proven sound, written once."""
         first, last = sessions_of(context)
         done = ingest_daily(
             platform.warehouse,
@@ -66,6 +66,8 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             grace=platform.grace,
             concurrency=platform.settings.fetch_concurrency,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
+            recheck=platform.settings.recheck_sessions,
+            tolerance=platform.tolerance,
         )
         return MaterializeResult(
             metadata={
@@ -78,6 +80,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "rejected": done.rejected,
                 "flagged": done.flagged,
                 "rescored": done.rescored,
+                "disputed": done.disputed,
                 "splits": done.splits,
                 "failed_symbols": len(done.failures),
                 "first_failure": next((why for _, why in sorted(done.failures.items())), "none"),

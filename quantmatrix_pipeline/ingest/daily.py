@@ -11,6 +11,7 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
+from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
 from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
@@ -32,6 +33,8 @@ def ingest_daily(
     grace: timedelta = timedelta(minutes=30),
     concurrency: int = 16,
     lock_wait_seconds: float = 600,
+    recheck: int = 0,
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
 
@@ -45,6 +48,10 @@ def ingest_daily(
         When these bars are learned; stands as `as_of` beside each of them.
     grace
         How long after the close a session's bars are final.
+    recheck
+        How many of the newest stored sessions are asked for again, of whom something is missing.
+    tolerance
+        Up to which difference an answer about a stored bar says the same.
 
     Raises
     ------
@@ -65,12 +72,14 @@ def ingest_daily(
     report = IngestReport(provider.name, start, last)
     with warehouse.exclusive("bars_1d", lock_wait_seconds):
         wanted = universe.tracked(warehouse)
-        requests = plan_daily(warehouse, provider.vendors, calendar, wanted, start, last, provider.listings())
+        requests = plan_daily(warehouse, provider.vendors, calendar, wanted, start, last, provider.listings(), recheck)
         report.asked_symbols = len(requests)
         report.asked_sessions = sum(len(request.sessions) for request in requests)
         if requests:
             instruments = {t.symbol: t for t in wanted}
-            asyncio.run(_fetch(warehouse, provider, calendar, instruments, requests, report, now, concurrency))
+            by_symbol = {request.symbol: request for request in requests}
+            store = DailyStore(warehouse, calendar, instruments, by_symbol, report, now, tolerance)
+            asyncio.run(_fetch(warehouse, provider, store, instruments, by_symbol, report, now, concurrency))
     report.seconds = time.perf_counter() - started
     return report
 
@@ -78,20 +87,19 @@ def ingest_daily(
 async def _fetch(
     warehouse: Warehouse,
     provider: Provider,
-    calendar: TradingCalendar,
+    store: DailyStore,
     instruments: dict[str, Tracked],
-    requests: Sequence[BarRequest],
+    by_symbol: Mapping[str, BarRequest],
     report: IngestReport,
     now: datetime,
     concurrency: int,
 ) -> None:
-    by_symbol = {request.symbol: request for request in requests}
     failures: dict[str, VendorError] = {}
     silent = set(by_symbol)  # asked for and never mentioned: the source has nothing there
-    answers = provider.daily_bars(requests, concurrency=concurrency)
+    answers = provider.daily_bars(list(by_symbol.values()), concurrency=concurrency)
     arriving = asyncio.ensure_future(anext(answers, None))
     try:
-        with DailyStore(warehouse, calendar, instruments, by_symbol, report, now) as parts:
+        with store as parts:
             while (answer := await arriving) is not None:
                 arriving = asyncio.ensure_future(anext(answers, None))  # comes while this one is written
                 await asyncio.to_thread(parts.store, answer)
@@ -109,8 +117,8 @@ async def _fetch(
     _note_silence(warehouse, provider.name, instruments, by_symbol, sorted(silent), now)
     grave = [e for e in failures.values() if not isinstance(e, SymbolNotFound)]
     # Whoever has bars already is not held up by the rest: what failed is named, and asked for again by the next run.
-    if grave and len(failures) == len(requests) == len(instruments) and not report.fetched:
-        raise VendorUnavailable(provider.name, f"served none of {len(requests)} symbols; the first: {grave[0]}")
+    if grave and len(failures) == len(by_symbol) == len(instruments) and not report.fetched:
+        raise VendorUnavailable(provider.name, f"served none of {len(by_symbol)} symbols; the first: {grave[0]}")
 
 
 def _since(first: date | None, requests: Mapping[str, BarRequest]) -> Mapping[str, BarRequest]:

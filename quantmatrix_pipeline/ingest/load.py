@@ -5,37 +5,42 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.adjustment import SplitTable
-from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Floats, Ints
+from quantmatrix_pipeline.bars.batch import BarBatch, Bools, Dates, Ints
 from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
 from quantmatrix_pipeline.ingest.asked import Asked
-from quantmatrix_pipeline.ingest.refused import refused_bars, unreadable_rows
+from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
+from quantmatrix_pipeline.ingest.refused import disputed_bars, refused_bars, unreadable_rows
 from quantmatrix_pipeline.ingest.report import IngestReport
-from quantmatrix_pipeline.ingest.tails import COLUMNS, Tails
+from quantmatrix_pipeline.ingest.rows import (
+    Fetched,
+    Rows,
+    Surroundings,
+    first_rows,
+    flags_changed,
+    stored_now,
+    table_of,
+)
+from quantmatrix_pipeline.ingest.tails import Tails
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.warehouse import actions, fetches
 from quantmatrix_pipeline.warehouse import bars as tables
-from quantmatrix_pipeline.warehouse.bars import Columns
-from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
+from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
 from quantmatrix_pipeline.warehouse.kept_writer import KeptWriter
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
 SMALLEST_SPLIT = np.log(1.2)  # a 5-for-4 split moves the price by more; smaller ones are lost among other moves
-_BEGINNING = np.datetime64("0001-01-01", "D")
 _END = np.datetime64("9999-12-31", "D")
 
 
@@ -45,23 +50,6 @@ class _Splits:
     def __init__(self, stored: pa.Table) -> None:
         self.table: SplitTable = split_table(stored)
         self.instrument_id: Ints = np.unique(stored["instrument_id"].to_numpy())
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """New and stored bars of the same instruments, ascending by (instrument, session); what is new comes after what is
-    stored.
-    """
-
-    instrument_id: Ints
-    session: Dates
-    values: dict[str, Floats]  # open .. volume
-    source_id: npt.NDArray[np.int16]
-    fetched: Bools  # came with this answer
-    judged: Bools  # fetched, or stored after the first fetched bar: its flags may change
-    concerned: Ints  # whose bars these are, sorted, and who has none
-    later: Columns  # the stored bars from each instrument's first fetched one on, as they were read
-    later_at: npt.NDArray[np.intp]  # where they stand
 
 
 class DailyStore:
@@ -79,6 +67,8 @@ class DailyStore:
         What was done is added to it.
     now
         When these bars are learned; stands as `as_of` beside each of them.
+    tolerance
+        Up to which difference a bar that is stored already is the same.
     """
 
     def __init__(
@@ -89,9 +79,11 @@ class DailyStore:
         requests: Mapping[str, BarRequest],
         report: IngestReport,
         now: datetime,
+        tolerance: Tolerance = DEFAULT_TOLERANCE,
     ) -> None:
         self._warehouse = warehouse
         self._calendar = calendar
+        self._tolerance = tolerance
         self._instruments = instruments
         self._report = report
         self._now = now
@@ -132,7 +124,6 @@ class DailyStore:
             raise
 
     def _write(self, answer: DailyAnswer, bars: BarBatch, place: Ints, source: int) -> None:
-        now, instrument_id = self._now, self._asked.instrument_id[place]
         vendor = (answer.vendor, answer.asked_from)
         if vendor not in self._begun:
             self._begun[vendor] = self._asked.since(answer.asked_from), np.full(len(self._asked.instrument_id), _END)
@@ -141,41 +132,57 @@ class DailyStore:
         np.minimum.at(first_bar, place, bars.session)
         with self._writer.transaction() as transaction:
             transaction.lock("bars_1d")
+            now = tables.learned_at(transaction, "bars", self._now)
             learned = actions.write_actions(transaction, _actions(answer, self._instruments, now))
             if learned or self._splits is None:
                 self._splits = _Splits(actions.read_splits(transaction))
-            rows = self._beside_stored(transaction, instrument_id, bars, source, learned)
+            around = Surroundings(
+                transaction,
+                self._calendar,
+                self._tails,
+                splits=self._splits.table,
+                sources=self._sources,
+                tolerance=self._tolerance,
+            )
+            rows = around.merge(Fetched.of(bars, self._asked.instrument_id[place], source), learned)
             verdict = self._judge(rows, self._splits)
             sound = rows.fetched & ~verdict.rejected
-            counts = tables.write_daily(transaction, _table(rows, verdict, sound), now, stored=rows.later)
-            changed = _flags_changed(rows, verdict)
+            counts = tables.write_daily(transaction, table_of(rows, verdict, sound), now, stored=rows.stored)
+            written = np.zeros_like(sound)
+            written[sound] = counts.written
+            changed = flags_changed(rows, verdict)
             if changed.any():
-                rescored = _table(rows, verdict, changed)
-                tables.write_daily(transaction, rescored, now, reason="rescored", stored=rows.later)
-            log = refused_bars(
-                answer.vendor,
-                rows.instrument_id,
-                rows.session,
-                rows.values,
-                verdict.reasons,
-                np.flatnonzero(rows.fetched & verdict.rejected),
-                self._symbols,
-                now,
-            )
-            log += unreadable_rows(answer, self._instruments, now)
-            fetches.write_log(transaction, log)
-            mark_due(transaction, _changed_since(rows, sound | changed, learned))
+                rescored = table_of(rows, verdict, changed)
+                tables.write_daily(transaction, rescored, now, reason="rescored", stored=rows.stored)
+            log = self._refused(answer, rows, verdict, now)
+            fetches.write_log(transaction, log + disputed_bars(answer.vendor, rows.disputed, self._symbols, now))
+            mark_due(transaction, _changed_since(rows, written | changed, learned))
             moved = np.flatnonzero((first_bar < known) & ~np.isnat(since))
             columns = (self._asked.instrument_id, since, first_bar)
             begun = zip(*(column[moved].tolist() for column in columns), strict=True)
             fetches.move_cursors(transaction, answer.vendor, list(begun), now)
         self._begun[vendor] = since, first_bar
-        self._tails.keep(_stored_now(rows, sound), rows.concerned, np.unique(rows.later["instrument_id"]))
+        self._tails.keep(stored_now(rows, sound), rows.concerned, np.unique(rows.stored["instrument_id"]))
         _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()))
-        for jumped, days in _jumps(rows, verdict).items():
+        for jumped, days in _jumps(rows, written & verdict.gap_detected).items():
             symbol = self._symbols[jumped]
             first, last = self._report.jumps.get(symbol, days)
             self._report.jumps[symbol] = min(first, days[0]), max(last, days[1])
+
+    def _refused(
+        self, answer: DailyAnswer, rows: Rows, verdict: rules.Verdict, now: datetime
+    ) -> list[dict[str, object]]:
+        log = refused_bars(
+            answer.vendor,
+            rows.instrument_id,
+            rows.session,
+            rows.values,
+            verdict.reasons,
+            np.flatnonzero(rows.fetched & verdict.rejected),
+            self._symbols,
+            now,
+        )
+        return log + unreadable_rows(answer, self._instruments, now)
 
     def _source_id(self, answer: DailyAnswer) -> int:
         source = (answer.vendor, answer.basis.value, answer.basis_date)
@@ -184,68 +191,10 @@ class DailyStore:
             self._sources = tables.sources(self._warehouse)
         return self._source_ids[source]
 
-    def _beside_stored(
-        self,
-        transaction: ArrowTransaction,
-        instrument_id: Ints,
-        bars: BarBatch,
-        source: int,
-        learned: Mapping[int, date],
-    ) -> _Rows:
-        """Merge the fetched bars with the stored ones that their verdict depends on, or whose verdict depends on them.
-
-        `learned` is instrument_id -> earliest ex-date of the splits that the answer brought: what looked like a gap
-        from there on may have been a split.
-        """
-        order = np.lexsort((bars.session, instrument_id))  # stable: repeats of a key stay as they came
-        instrument_id, session = instrument_id[order], bars.session[order]
-        ids, first, last = _spans(instrument_id, session, self._calendar, learned)
-        known = self._tails.precede(ids, first)
-        known[np.searchsorted(ids, list(learned))] = False
-        if not known.any():
-            self._tails.empty()  # parts that share no instrument, as those of a source that answers by symbol
-        unknown = ids[~known]
-        read = tables.read_neighbourhood(transaction, unknown, first[~known], last[~known], around=rules.CONTEXT_BARS)
-        from_first_on = read["session"] >= first[np.searchsorted(ids, read["instrument_id"])]
-        later = {name: column[from_first_on] for name, column in read.items()}
-        before = _joined(self._tails.without(unknown), {name: read[name][~from_first_on] for name in COLUMNS})
-        stored = _joined(before, {name: later[name] for name in COLUMNS})
-
-        stored_keys = tables.packed_keys(stored["instrument_id"], stored["session"])
-        # A date may be absurd; it is refused, wherever it stands.
-        keys = tables.packed_keys(instrument_id, np.clip(session, _BEGINNING, _END))
-        place = np.searchsorted(stored_keys, keys, side="right")  # a stored bar stands before a fetched one of its key
-        fetched_at = place + np.arange(len(keys))
-        fetched = np.zeros(len(keys) + len(stored_keys), np.bool_)
-        fetched[fetched_at] = True
-        stored_at = np.flatnonzero(~fetched)
-
-        def merged(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            column = np.empty(len(fetched), old.dtype)
-            column[stored_at], column[fetched_at] = old, new
-            return column
-
-        later_at = stored_at[np.searchsorted(stored_keys, tables.packed_keys(later["instrument_id"], later["session"]))]
-        again = (place > 0) & (stored_keys[place - 1] == keys) if len(stored_keys) else np.zeros(len(keys), np.bool_)
-        judged = fetched.copy()
-        judged[later_at] = True
-        judged[stored_at[place[again] - 1]] = False  # replaced, or its twin is refused: either way it stays as it is
-        return _Rows(
-            instrument_id=merged(stored["instrument_id"], instrument_id),
-            session=merged(stored["session"], session),
-            values={name: merged(stored[name], getattr(bars, name)[order]) for name in FIELDS},
-            source_id=merged(stored["source_id"], np.full(len(keys), source, np.int16)),
-            fetched=fetched,
-            judged=judged,
-            concerned=ids,
-            later=later,
-            later_at=later_at,
-        )
-
-    def _judge(self, rows: _Rows, splits: _Splits) -> rules.Verdict:
-        heads = _heads(rows.instrument_id)  # the rows are sorted: one run per instrument
-        index = (np.cumsum(heads) - 1).astype(np.int32)
-        ids = rows.instrument_id[heads]
+    def _judge(self, rows: Rows, splits: _Splits) -> rules.Verdict:
+        first_of = first_rows(rows.instrument_id)  # the rows are sorted: one run per instrument
+        index = (np.cumsum(first_of) - 1).astype(np.int32)
+        ids = rows.instrument_id[first_of]
         # Few instruments ever split; for the others every unit is 1.
         split = np.flatnonzero(np.isin(ids, splits.instrument_id)[index])
         unit = np.ones(len(index))
@@ -273,83 +222,12 @@ def store_answer(
     answer: DailyAnswer,
     report: IngestReport,
     now: datetime,
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
 ) -> None:
     """Store one part by itself; see `DailyStore`."""
     asked = {symbol: requests[symbol] for symbol in answer.bars.symbols if symbol in requests}
-    with DailyStore(warehouse, calendar, instruments, asked, report, now) as parts:
+    with DailyStore(warehouse, calendar, instruments, asked, report, now, tolerance) as parts:
         parts.store(answer)
-
-
-def _spans(
-    instrument_id: Ints, session: Dates, calendar: TradingCalendar, learned: Mapping[int, date]
-) -> tuple[Ints, Dates, Dates]:
-    """Return the instruments concerned, sorted, and the first and last day on which something may change for each.
-
-    The bars are sorted. A split concerns all bars from its ex-date on; a bar on no session none.
-    """
-    heads = np.flatnonzero(_heads(instrument_id))
-    ids = np.union1d(instrument_id[heads], np.array(list(learned), np.int32)).astype(np.int32)
-    first, last = np.full(len(ids), _END), np.full(len(ids), _END)
-    on_session = calendar.index_of(session) >= 0
-    owner, days = instrument_id[on_session], session[on_session]
-    starts = np.flatnonzero(_heads(owner))
-    at = np.searchsorted(ids, owner[starts])
-    first[at] = days[starts]
-    last[at] = days[np.append(starts[1:], len(days))[: len(starts)] - 1]
-    for known, ex_date in learned.items():
-        place = np.searchsorted(ids, known)
-        first[place] = min(first[place], np.datetime64(ex_date, "D"))
-        last[place] = _END
-    return ids, first, last
-
-
-def _joined(one: Columns, other: Columns) -> Columns:
-    """Return the rows of both, sorted; no key stands in both."""
-    if not len(other["session"]) or not len(one["session"]):
-        return one if len(one["session"]) else other
-    both = {name: np.concatenate([one[name], other[name]]) for name in one}
-    order = np.argsort(tables.packed_keys(both["instrument_id"], both["session"]), kind="stable")
-    return {name: column[order] for name, column in both.items()}
-
-
-def _heads(instrument_id: Ints) -> Bools:
-    """Tell the first row of each run of one instrument; few rows, where `np.unique` would look at all of them."""
-    heads = np.ones(len(instrument_id), bool)
-    heads[1:] = instrument_id[1:] != instrument_id[:-1]
-    return heads
-
-
-def _flags_changed(rows: _Rows, verdict: rules.Verdict) -> Bools:
-    """Tell which stored bars are scored otherwise now, shape of the rows."""
-    at = rows.later_at
-    differs = np.zeros(len(at), np.bool_)
-    for name in ("quality_score", "gap_detected", "volume_anomaly"):
-        differs |= getattr(verdict, name)[at] != rows.later[name]
-    changed = np.zeros(len(rows.session), np.bool_)
-    changed[at[differs]] = True
-    return changed & rows.judged & ~verdict.rejected
-
-
-def _stored_now(rows: _Rows, sound: Bools) -> Columns:
-    """Return the bars that are stored once the fetched ones that are sound have been written."""
-    columns = {"instrument_id": rows.instrument_id, "session": rows.session, **rows.values, "source_id": rows.source_id}
-    stored = sound | ~rows.fetched
-    return columns if stored.all() else {name: column[stored] for name, column in columns.items()}
-
-
-def _table(rows: _Rows, verdict: rules.Verdict, keep: Bools) -> pa.Table:
-    at = np.flatnonzero(keep)
-    columns = {
-        "instrument_id": pa.array(rows.instrument_id[at]),
-        "session": pa.array(rows.session[at], pa.date32()),
-        **{name: pa.array(np.nan_to_num(rows.values[name][at])) for name in FIELDS},  # only an index has a NaN volume
-        "quality_score": pa.array(verdict.quality_score[at]),
-        "validated": pa.array(verdict.validated[at]),
-        "gap_detected": pa.array(verdict.gap_detected[at]),
-        "volume_anomaly": pa.array(verdict.volume_anomaly[at]),
-        "source_id": pa.array(rows.source_id[at]),
-    }
-    return pa.table(columns)
 
 
 def _actions(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datetime) -> list[dict[str, object]]:
@@ -381,20 +259,22 @@ def _actions(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datet
     return found
 
 
-def _changed_since(rows: _Rows, written: Bools, learned: Mapping[int, date]) -> dict[int, date]:
+def _changed_since(rows: Rows, written: Bools, learned: Mapping[int, date]) -> dict[int, date]:
     """Return instrument_id -> the first session whose numbers follow from bars or splits that are new."""
     at = np.flatnonzero(written)
     ids, days = rows.instrument_id[at], rows.session[at]
-    heads = _heads(ids)
+    heads = first_rows(ids)
     since: dict[int, date] = dict(zip(ids[heads].tolist(), days[heads].tolist(), strict=True))
     for instrument_id, ex_date in learned.items():
         since[instrument_id] = min(ex_date, since.get(instrument_id, ex_date))
     return since
 
 
-def _jumps(rows: _Rows, verdict: rules.Verdict) -> dict[int, tuple[date, date]]:
-    """Return instrument_id -> first and last session of fetched bars that opened as far off as a split makes them."""
-    at = np.flatnonzero(rows.fetched & ~verdict.rejected & verdict.gap_detected)
+def _jumps(rows: Rows, gaps: Bools) -> dict[int, tuple[date, date]]:
+    """Return instrument_id -> first and last session of the bars among `gaps` that opened as far off as a split makes
+    them.
+    """
+    at = np.flatnonzero(gaps)
     at = at[(at > 0) & (rows.instrument_id[at] == rows.instrument_id[at - 1])]
     moved = np.abs(np.log(rows.values["open"][at] / rows.values["close"][at - 1]))
     found: dict[int, tuple[date, date]] = {}
@@ -408,7 +288,7 @@ def _jumps(rows: _Rows, verdict: rules.Verdict) -> dict[int, tuple[date, date]]:
 def _count(
     report: IngestReport,
     answer: DailyAnswer,
-    rows: _Rows,
+    rows: Rows,
     verdict: rules.Verdict,
     counts: tables.WriteCounts,
     logged: int,
@@ -422,6 +302,7 @@ def _count(
     report.unchanged += counts.unchanged
     report.rejected += logged
     report.rescored += rescored
+    report.disputed += len(rows.disputed.session)
     report.flagged += int(((reasons != 0) & ~verdict.rejected[rows.fetched]).sum())
     report.splits += len(answer.splits)
     report.dividends += len(answer.dividends)

@@ -1,4 +1,6 @@
-"""Which sessions of which instruments to ask a source for: exactly those that are missing, and none twice in vain."""
+"""Which sessions of which instruments to ask a source for: those that are missing, none twice in vain, and beside them
+the newest stored ones, which a vendor may have corrected.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.bars.batch import Bools, Dates
+from quantmatrix_pipeline.bars.batch import Basis, Bools, Dates
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.providers.answers import Listing
 from quantmatrix_pipeline.providers.contract import BarRequest
@@ -26,8 +28,13 @@ def plan_daily(
     first: date,
     last: date,
     held: Sequence[Listing] = (),
+    recheck: int = 0,
 ) -> list[BarRequest]:
     """Return one request per instrument that misses sessions of [first, last], both ends inclusive.
+
+    Who is asked at all is asked again for its newest `recheck` stored sessions of the window: one request about one
+    symbol fetches a range anyway, and where nothing is missing nothing is asked. Bars less dividends are left out,
+    since each dividend to come changes all of them.
 
     A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once one of
     the vendors has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
@@ -45,11 +52,32 @@ def plan_daily(
         have_session,
         empty=[*(fetches.cursors(warehouse, vendor) for vendor in vendors), _not_held(instruments, held)],
     )
+    wanted = missing
+    if recheck:
+        again = _newest(_stored(window, ids, have_instrument, have_session), recheck)
+        lowered = bar_tables.instruments_of_basis(warehouse, Basis.SPLIT_DIVIDEND, window[0].item())
+        again[np.isin(ids, lowered)] = False
+        wanted = missing | (again & missing.any(axis=1)[:, None])
     return [
         BarRequest(instrument.symbol, window[row])
-        for instrument, row in zip(instruments, missing, strict=True)
+        for instrument, row in zip(instruments, wanted, strict=True)
         if row.any()
     ]
+
+
+def _stored(window: Dates, ids: Sequence[int], have_instrument: npt.NDArray[np.int32], have_session: Dates) -> Bools:
+    """Return a mask of shape (instruments, sessions of `window`): which bars are stored."""
+    own = np.array(ids, np.int64)
+    order = np.argsort(own)
+    stored = np.zeros((len(own), len(window)), np.bool_)
+    stored[order[np.searchsorted(own[order], have_instrument)], np.searchsorted(window, have_session)] = True
+    return stored
+
+
+def _newest(stored: Bools, count: int) -> Bools:
+    """Return the last `count` of the stored bars of each instrument, shape of the mask."""
+    from_the_end = np.cumsum(stored[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+    return np.asarray(stored & (from_the_end <= count), np.bool_)
 
 
 def _not_held(instruments: Sequence[Tracked], held: Sequence[Listing]) -> dict[int, tuple[date, date]]:
@@ -77,17 +105,14 @@ def missing_sessions(
     empty
         For each source: instrument_id -> the stretch, end exclusive, in which it is known to have nothing.
     """
-    ids = np.array([i.instrument_id for i in instruments], dtype=np.int64)
-    order = np.argsort(ids)
-    row = order[np.searchsorted(ids[order], have_instrument)]
-    missing = np.ones((len(ids), len(window)), dtype=bool)
-    missing[row, np.searchsorted(window, have_session)] = False
+    ids = [i.instrument_id for i in instruments]
+    missing = ~_stored(window, ids, have_instrument, have_session)
 
     gone = np.array([i.delisted_on or date.max for i in instruments], dtype="datetime64[D]")[:, None]
     missing &= window < gone
     nothing = (date.max, date.min)
     for stretches in empty:
-        empty_from = np.array([stretches.get(int(i), nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
-        first_bar = np.array([stretches.get(int(i), nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
+        empty_from = np.array([stretches.get(i, nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]
+        first_bar = np.array([stretches.get(i, nothing)[1] for i in ids], dtype="datetime64[D]")[:, None]
         missing &= ~((window >= empty_from) & (window < first_bar))
     return missing

@@ -1,4 +1,4 @@
-"""Rows for the validation log: bars that broke a rule, and what could not be read as a bar at all."""
+"""Rows for the validation log: bars that broke a rule, that two vendors dispute, or that could not be read at all."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.batch import FIELDS, Dates, Floats, Ints
+from quantmatrix_pipeline.ingest.rows import Disputed
 from quantmatrix_pipeline.providers.answers import DailyAnswer
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
 INTERVAL = "1d"
+DISPUTED = "another_vendor_says_otherwise"
 
 
 def refused_bars(
@@ -34,7 +36,7 @@ def refused_bars(
     for row in refused:
         known = int(instrument_id[row])
         dated = None if np.isnat(session[row]) else session[row].item()
-        payload = {name: _number(values[name][row]) for name in FIELDS}
+        payload = _payload(values, row)
         # Repeats of one row in one answer are as many refusals; the number keeps them apart and makes a re-run find
         # them.
         key = (known, dated, *payload.values())
@@ -53,6 +55,30 @@ def refused_bars(
             }
         )
     return log
+
+
+def disputed_bars(
+    vendor: str, disputed: Disputed, symbols: Mapping[int, str], now: datetime
+) -> list[dict[str, object]]:
+    """Return a log row for each bar of which a vendor says something else than the one whose bar is stored."""
+    return [
+        {
+            "vendor": vendor,
+            "symbol": symbols[int(disputed.instrument_id[row])],
+            "instrument_id": int(disputed.instrument_id[row]),
+            "interval": INTERVAL,
+            "session": disputed.session[row].item(),
+            "reason_codes": [DISPUTED],
+            "detail": None,
+            "payload": json.dumps(_payload(disputed.values, row)),
+            "logged_at": now,
+        }
+        for row in range(len(disputed.session))
+    ]
+
+
+def _payload(values: Mapping[str, Floats], row: int | np.intp) -> dict[str, float | str | None]:
+    return {name: _number(values[name][row]) for name in FIELDS}
 
 
 def _number(value: float) -> float | str | None:

@@ -12,7 +12,8 @@ class IngestReport:
     """Counts of one ingestion.
 
     The counts add up: ``fetched == inserted + revised + unchanged + rejected``. `rescored` counts stored bars whose
-    flags changed because a bar before them was filled in; they are not among the fetched. `jumps` are the symbols whose
+    flags changed because a bar before them was filled in; they are not among the fetched. `disputed` counts those among
+    the unchanged of which another vendor than theirs said something else. `jumps` are the symbols whose
     price jumped as far as a split would make it without a split that is known, with the first and last such session.
     """
 
@@ -27,6 +28,7 @@ class IngestReport:
     unchanged: int = 0
     rejected: int = 0
     rescored: int = 0
+    disputed: int = 0
     flagged: int = 0
     splits: int = 0
     dividends: int = 0

@@ -14,6 +14,7 @@ from pydantic import PrivateAttr
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.ingest.corrections import Tolerance
 from quantmatrix_pipeline.providers.contract import MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
@@ -91,6 +92,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     @property
     def grace(self) -> timedelta:
         return timedelta(minutes=self.settings.close_grace_minutes)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Up to which difference a bar that comes again says the same."""
+        return Tolerance(self.settings.price_tolerance, self.settings.volume_tolerance)
 
     @property
     def benchmark(self) -> str:

@@ -122,6 +122,15 @@ class Settings(VendorFields):
         None, description="always tracked; unset: SPY, or IBM on the sample, which has no fund"
     )
     history_sessions: int = Field(1260, ge=1, le=20_000, description="how many sessions deep a first fetch goes")
+    recheck_sessions: int = Field(
+        5, ge=0, le=250, description="how many stored sessions are asked for again with the missing ones"
+    )
+    price_tolerance: float = Field(
+        1e-6, ge=0, le=0.01, description="up to this relative difference a price that comes again is the same"
+    )
+    volume_tolerance: float = Field(
+        1e-4, ge=0, le=1, description="up to this relative difference a volume that comes again is the same"
+    )
     fetch_concurrency: int = Field(16, ge=1, le=128, description="requests under way at once against one vendor")
     call_timeout_seconds: float = Field(15, gt=0, le=600, description="how long one call to a vendor may take")
     call_deadline_seconds: float = Field(60, gt=0, le=3600, description="how long a call may take with its retries")

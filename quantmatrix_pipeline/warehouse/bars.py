@@ -132,7 +132,7 @@ def read_neighbourhood(
 ) -> Columns:
     """Return, per instrument, the stored bars from `first` to `last`, both inclusive, and `around` bars on either side.
 
-    The columns are the key, `CONTENT` and version. Unproved bars are among those between, and no neighbours.
+    The columns are the key, `CONTENT` and version. Unproved bars from `first` on come as well, and are not counted.
     """
     names = (*KEY, *CONTENT, "version")
     if not len(instrument_ids):
@@ -157,6 +157,9 @@ def read_neighbourhood(
             (SELECT {columns} FROM price_data_1d WHERE instrument_id = id AND session > last
                AND quality_score > {UNPROVED}
              ORDER BY session LIMIT {int(around)})
+            UNION ALL
+            SELECT {columns} FROM price_data_1d
+            WHERE instrument_id = id AND session > last AND quality_score = {UNPROVED}
         ) AS found
     """)
     transaction.execute("DROP TABLE wanted")
@@ -309,6 +312,19 @@ def stored_sessions(
         proved = ~np.isin(packed_keys(instrument, session), apart)
         instrument, session = instrument[proved], session[proved]
     return instrument, session
+
+
+def instruments_of_basis(warehouse: Warehouse, basis: str, first: date) -> list[int]:
+    """Return the instruments of which a current daily bar from the session `first` on is of this basis."""
+    of_basis = [number for number, (_, own, _) in sources(warehouse).items() if own == basis]
+    if not of_basis:
+        return []
+    rows = warehouse.rows(
+        "SELECT DISTINCT instrument_id FROM price_data_1d WHERE session >= :first AND source_id = ANY (:sources)",
+        first=first,
+        sources=of_basis,
+    )
+    return [row.instrument_id for row in rows]
 
 
 def last_sessions(warehouse: Warehouse, instrument_ids: Sequence[int], last: date) -> dict[int, date]:

@@ -36,6 +36,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, folder: Fold
     monkeypatch.setenv("QM_SOURCE", "files")
     monkeypatch.setenv("QM_FILES_DIR", str(folder.path))
     monkeypatch.setenv("QM_HISTORY_SESSIONS", "30")
+    monkeypatch.setenv("QM_RECHECK_SESSIONS", "0")  # what is asked again has tests of its own
     monkeypatch.setenv("QM_BENCHMARK", "SPY")
     monkeypatch.setenv("QM_WIKIPEDIA_BASE_URL", NOBODY_LISTENS)
 

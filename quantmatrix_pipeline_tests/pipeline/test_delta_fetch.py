@@ -95,9 +95,9 @@ def test_a_hole_is_healed_and_its_neighbour_is_judged_anew_as_a_revision(
         after=after,
     )
     assert [tuple(row) for row in revised] == [
-        (1, False, None, hole),
-        (1, True, "rescored", after),
-        (2, False, None, after),
+        (1, False, "first", hole),
+        (1, True, "first", after),
+        (2, False, "rescored", after),
     ]
     known_before = warehouse.rows(
         "SELECT session, gap_detected FROM price_data_versions JOIN instrument_symbols USING (instrument_id)"

@@ -67,6 +67,7 @@ def served(environment: None, database_url: str, monkeypatch: pytest.MonkeyPatch
             "QM_DATA_DIR": str(tmp_path / "data"),
             "QM_SOURCE": "vendors",
             "QM_HISTORY_SESSIONS": str(DEPTH),
+            "QM_RECHECK_SESSIONS": "0",
             "QM_BENCHMARK": "SPY",
             "QM_POLYGON_BUDGET": "none",
             "QM_TWELVE_DATA_BUDGET": "none",
