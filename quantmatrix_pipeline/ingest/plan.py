@@ -57,7 +57,7 @@ def plan_daily(
         again = _newest(_stored(window, ids, have_instrument, have_session), recheck)
         lowered = bar_tables.instruments_of_basis(warehouse, Basis.SPLIT_DIVIDEND, window[0].item())
         again[np.isin(ids, lowered)] = False
-        wanted = missing | (again & missing.any(axis=1)[:, None])
+        wanted = missing | (again & missing.any(axis=1, keepdims=True))
     return [
         BarRequest(instrument.symbol, window[row])
         for instrument, row in zip(instruments, wanted, strict=True)
