@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from dagster import Definitions, definitions, in_process_executor
 
-from quantmatrix_pipeline.assets import coverage, indicators, prices, profiles, universe
+from quantmatrix_pipeline.assets import breadth, coverage, indicators, prices, profiles, universe
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import alerts, jobs, schedules, stale
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
 from quantmatrix_pipeline.checks import indicators as indicator_checks
 from quantmatrix_pipeline.checks import prices as price_checks
@@ -33,10 +34,16 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *universe.build(partitions),
             *prices.build(partitions),
             *indicators.build(partitions),
+            *breadth.build(partitions),
             *coverage.build(partitions),
             *profiles.build(),
         ],
-        asset_checks=[*price_checks.build(), *indicator_checks.build(), *coverage_checks.build()],
+        asset_checks=[
+            *price_checks.build(),
+            *indicator_checks.build(),
+            *breadth_checks.build(),
+            *coverage_checks.build(),
+        ],
         jobs=jobs.build(),
         schedules=schedules.build(settings.nightly_cron, timezone),
         sensors=[*stale.build(), *alerts.build()],

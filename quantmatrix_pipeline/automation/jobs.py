@@ -32,11 +32,11 @@ def build() -> list[UnresolvedAssetJobDefinition]:
             tags=_ONE_AT_A_TIME | _LIMITS,
         )
 
-    computed = ("indicator_snapshots", "indicator_history", "coverage_report")
+    computed = ("indicator_snapshots", "indicator_history", "market_breadth", "coverage_report")
     return [
         job(
             RESTORE,
-            "The guided nightly chain: members, tracked set, missing bars, indicators, history, coverage.",
+            "The guided nightly chain: members, tracked set, missing bars, indicators, history, breadth, coverage.",
             "index_constituents",
             "tracked_universe",
             "daily_bars",
@@ -54,11 +54,12 @@ def build() -> list[UnresolvedAssetJobDefinition]:
             "index_constituents",
             "tracked_universe",
         ),
-        job(RECOMPUTE, "Compute snapshots and history again from stored bars; no network.", *computed),
+        job(RECOMPUTE, "Compute snapshots, history and breadth again from stored bars; no network.", *computed),
         job(
             RECORD,
-            "Record the history of a session or a range again; only what differs is written.",
+            "Record the history and the breadth of a session or a range again; only what differs is written.",
             "indicator_history",
+            "market_breadth",
         ),
         job(REFRESH_COVERAGE, "Work out the coverage again.", "coverage_report"),
         define_asset_job(

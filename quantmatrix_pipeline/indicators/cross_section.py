@@ -71,7 +71,7 @@ class CrossSection:
     def over_sessions(cls, panel: Panel, first: np.datetime64) -> CrossSection:
         """Rank every session of the panel from `first` on."""
         due = panel.session >= first  # NaT beyond an instrument's life is never due
-        day, sessions = _numbered(panel.session[due], first)
+        day, sessions = numbered(panel.session[due], first)
         inputs = [np.full((len(sessions), panel.width), np.nan) for _ in RANKED]
         bars = np.flatnonzero(due.any(axis=1))
         if len(bars):
@@ -116,7 +116,7 @@ class CrossSection:
         return percent
 
 
-def _numbered(session: Dates, first: np.datetime64) -> tuple[npt.NDArray[np.intp], Dates]:
+def numbered(session: Dates, first: np.datetime64) -> tuple[npt.NDArray[np.intp], Dates]:
     """Return the place of each day from `first` on among the sessions, and the sessions, ascending."""
     days = (session - first).astype(np.int64)
     seen = np.zeros(days.max(initial=-1) + 1, np.bool_)

@@ -21,6 +21,7 @@ from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.snapshots import rows as analysis
 from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
 from quantmatrix_pipeline.snapshots.panel import read_panel
+from quantmatrix_pipeline.warehouse import breadth
 from quantmatrix_pipeline.warehouse import history as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
@@ -97,6 +98,8 @@ def record_history(
             transaction.lock("history")
             # Before the bars are read: what an ingestion commits after this leaves a note of its own.
             due = tables.take_due(transaction)
+            if due:
+                breadth.mark_due(transaction, min(due.values()))
             panel = method.applied_to(warehouse, read_panel(warehouse, last))
             before = tables.recorded_sessions(transaction, min(due.values())) if due else []
             if tables.holds_rows(transaction, first, last):

@@ -19,7 +19,7 @@ from quantmatrix_pipeline.errors import ChainBusy, WarehouseError, WarehouseUnav
 from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
-LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103}
+LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104}
 
 # The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded,
 # which saves a fifth of a large COPY.

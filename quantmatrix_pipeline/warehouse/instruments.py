@@ -45,6 +45,11 @@ def sectors(warehouse: Warehouse) -> dict[int, str]:
     return {row.instrument_id: row.sector for row in rows}
 
 
+def stock_ids(warehouse: Warehouse) -> set[int]:
+    """Return the ids of the stocks: no funds, indexes or coins."""
+    return {row.instrument_id for row in warehouse.rows("SELECT instrument_id FROM instruments WHERE kind = 'stock'")}
+
+
 def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
     """Return symbol -> instrument_id, making an instrument for each symbol that nobody bears yet.
 
