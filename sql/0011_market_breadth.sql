@@ -49,7 +49,7 @@ COMMENT ON COLUMN market_breadth_current.advance_decline_line IS
 -- it, who records breadth works it off. One row at most.
 CREATE TABLE market_breadth_due (
     first_session date    NOT NULL,
-    only          boolean PRIMARY KEY DEFAULT true CHECK (only)
+    single_row    boolean PRIMARY KEY DEFAULT true CHECK (single_row)
 );
 
 COMMENT ON COLUMN market_analysis_cache.raw_analysis IS

@@ -97,7 +97,7 @@ def faults(warehouse: Warehouse, session: date, method: Method) -> list[str]:
     ):
         if not 0 <= value[part] <= value[whole] <= everyone:
             wrong.append(
-                f"{part} {value[part]}, {whole} {value[whole]} and instruments {everyone} do not contain another"
+                f"{part} {value[part]}, {whole} {value[whole]} and instruments {everyone} do not contain one another"
             )
     for label, name in STAGE_COLUMNS.items():
         if value[name] != stages.get(label, 0):

@@ -20,7 +20,7 @@ def mark_due(transaction: ArrowTransaction, since: date) -> None:
     """Note that the breadth of all recorded sessions from `since` on is due again."""
     transaction.execute(f"""
         INSERT INTO market_breadth_due AS d (first_session) VALUES ('{since:%Y-%m-%d}')
-        ON CONFLICT (only) DO UPDATE SET first_session = least(d.first_session, excluded.first_session)
+        ON CONFLICT (single_row) DO UPDATE SET first_session = least(d.first_session, excluded.first_session)
     """)
 
 

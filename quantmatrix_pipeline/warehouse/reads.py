@@ -239,6 +239,33 @@ def history(
     )
 
 
+def breadth(
+    warehouse: Warehouse,
+    columns: Sequence[str],
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    newest: int | None = None,
+) -> pa.Table:
+    """Return the newest revision of recorded sessions' breadth, `columns` and then the advance-decline line; `newest`
+    keeps only the last that many sessions.
+    """
+    conditions = _Conditions()
+    conditions.add("session >=", start)
+    conditions.add("session <=", end)
+    limited = "" if newest is None else f" LIMIT {int(newest)}"
+    return warehouse.read(
+        f"""
+        SELECT * FROM (
+            SELECT session, revision, as_of, {", ".join(columns)}, advance_decline_line
+            FROM market_breadth_current{conditions.where}
+            ORDER BY session DESC{limited}
+        ) AS kept ORDER BY session
+        """,
+        conditions.values,
+    )
+
+
 # --- coverage ---------------------------------------------------------------------------------------------------------
 
 

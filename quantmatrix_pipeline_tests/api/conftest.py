@@ -17,6 +17,7 @@ from quantmatrix_pipeline.coverage import report
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.snapshots.breadth import record_breadth
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.universe.tracking import update_tracked
 from quantmatrix_pipeline.warehouse import actions, bars, instruments, profiles, universe
@@ -76,6 +77,7 @@ def _fill(warehouse: Warehouse) -> None:
     profiles.keep(warehouse, [Said(ids[s], "fmp", facts) for s, facts in PROFILES.items()], [], NOW)
     update_snapshots(warehouse, calendar, SESSION, grace=timedelta(minutes=30), now=NOW)
     record_history(warehouse, HISTORY_FROM, SESSION, now=NOW)
+    record_breadth(warehouse, HISTORY_FROM, SESSION, now=NOW)
     report.save(warehouse, report.coverage_as_of(warehouse, calendar, SESSION, target=0.9), NOW)
 
 

@@ -13,6 +13,7 @@ EVERY_ROUTE = {
     "/api/v1/market/prices": "/api/v1/market/prices?symbol=MSFT&range=300d",
     "/api/v1/market/ta": "/api/v1/market/ta?symbol=FB",
     "/api/v1/market/atr": "/api/v1/market/atr?symbol=IBM",
+    "/api/v1/market/breadth": "/api/v1/market/breadth?start=2012-06-01&limit=50",
     "/api/v1/market-data/coverage": "/api/v1/market-data/coverage",
     "/api/v1/market-data/coverage/{symbol}": "/api/v1/market-data/coverage/BARE",
     "/api/v1/snapshots": "/api/v1/snapshots",
@@ -23,5 +24,5 @@ EVERY_ROUTE = {
 MANY_ROWS = {
     path: url
     for path, url in EVERY_ROUTE.items()
-    if path.endswith(("/symbols", "/historical/{symbol}", "/history", "/prices", "/snapshots"))
+    if path.endswith(("/symbols", "/historical/{symbol}", "/history", "/prices", "/breadth", "/snapshots"))
 }

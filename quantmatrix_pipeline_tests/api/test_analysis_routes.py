@@ -112,6 +112,25 @@ def test_a_snapshot_and_the_newest_recorded_row_and_ta_show_the_same_numbers(cli
         assert snapshot[name] == recorded[name] == indicators[name], name
 
 
+def test_breadth_is_what_the_recorded_rows_of_the_session_add_up_to(client: TestClient) -> None:
+    url = "/api/v1/market/breadth"
+    told = client.get(f"{url}?start=2013-02-25&end=2013-03-01").json()
+    assert [row["session"] for row in told["data"]] == [f"2013-0{d}" for d in ("2-25", "2-26", "2-27", "2-28", "3-01")]
+    newest = told["data"][-1]
+    rows = client.get("/api/v1/snapshots").json()["data"]
+    assert newest["instruments"] == len(rows)
+    assert newest["advances"] == sum(row["perf_1d"] > 1e-10 for row in rows)
+    assert newest["declines"] == sum(row["perf_1d"] < -1e-10 for row in rows)
+    long = [row for row in rows if row["sma_200"] is not None]
+    assert newest["with_sma_200"] == len(long) < len(rows)
+    assert newest["pct_above_sma_200"] == 100 * sum(row["close"] > row["sma_200"] for row in long) / len(long)
+    assert newest["stage_4"] == sum(row["stage_label"] == "4" for row in rows)
+    whole = client.get(url).json()["data"]
+    assert whole[-1]["advance_decline_line"] == sum(row["advances"] - row["declines"] for row in whole)
+    assert client.get(f"{url}?limit=2").json()["data"] == whole[-2:]
+    assert client.get(f"{url}?start=2013-03-01&end=2013-02-01").status_code == 422
+
+
 def test_history_is_ascending_bounded_on_both_ends_and_limited_to_the_newest(client: TestClient) -> None:
     url = "/api/v1/snapshots/MSFT/history"
     bounded = client.get(f"{url}?start=2012-06-01&end=2012-06-29").json()

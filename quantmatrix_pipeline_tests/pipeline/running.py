@@ -33,6 +33,7 @@ FACTS = (
     "ingestion_cursor",
     "market_analysis_cache",
     "market_analysis_history",
+    "market_breadth",
 )
 
 

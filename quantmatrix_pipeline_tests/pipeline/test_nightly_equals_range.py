@@ -50,6 +50,10 @@ def recorded(warehouse: Warehouse, first: date) -> pd.DataFrame:
     return table.to_pandas()
 
 
+def breadth(warehouse: Warehouse) -> pd.DataFrame:
+    return warehouse.arrow_table("SELECT * FROM market_breadth ORDER BY session").to_pandas().drop(columns="as_of")
+
+
 @pytest.mark.timeout(900)  # whole nights, each with all of the chain's checks
 @pytest.mark.parametrize("count", [12, pytest.param(60, marks=pytest.mark.slow)])
 def test_nights_one_by_one_record_the_bits_of_one_range_run(
@@ -67,7 +71,7 @@ def test_nights_one_by_one_record_the_bits_of_one_range_run(
     for night in nights:
         done = chain.run(night)
         assert done.success, (night, done.errors)
-    nightly = recorded(warehouse, nights[0])
+    nightly, nightly_breadth = recorded(warehouse, nights[0]), breadth(warehouse)
 
     migrations.apply(empty_database_url, migrations.folder())
     monkeypatch.setenv("QM_DATABASE_URL", empty_database_url)
@@ -76,7 +80,7 @@ def test_nights_one_by_one_record_the_bits_of_one_range_run(
     assert at_once.success, at_once.errors
     second = Warehouse(empty_database_url)
     try:
-        ranged = recorded(second, nights[0])
+        ranged, ranged_breadth = recorded(second, nights[0]), breadth(second)
     finally:
         second.close()
     assert len(nightly) > 12 * count * 0.97
@@ -92,3 +96,6 @@ def test_nights_one_by_one_record_the_bits_of_one_range_run(
     assert nightly[floats].to_numpy().tobytes() == ranged[floats].to_numpy().tobytes(), (
         "the same bits, signs of zero too"
     )
+    assert nightly_breadth["session"].tolist() == nights
+    assert nightly_breadth["instruments"].between(8, len(SYMBOLS)).all(), "the stocks without the benchmark"
+    pd.testing.assert_frame_equal(nightly_breadth, ranged_breadth, check_exact=True)

@@ -11,13 +11,14 @@ from quantmatrix_pipeline.api.models.common import example
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column, Indicator
 
 
-def _column_field(indicator: Indicator, column: Column) -> Any:
+def column_field(indicator: Indicator, column: Column) -> Any:
+    """Return the type and the description of a column as a model's field; null is a possible value."""
     types: dict[str, Any] = {"float": float, "bool": bool, "count": int, "label": Literal[column.labels or ("",)]}
     return types[column.kind] | None, Field(description=f"{indicator.unit}: {indicator.formula}")
 
 
 _COLUMN_FIELDS: dict[str, Any] = {
-    column.name: _column_field(indicator, column) for indicator in CATALOGUE for column in indicator.columns
+    column.name: column_field(indicator, column) for indicator in CATALOGUE for column in indicator.columns
 }
 Indicators = create_model(
     "Indicators",

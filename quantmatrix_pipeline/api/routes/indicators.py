@@ -1,14 +1,18 @@
-"""Indicators of one symbol as charts ask for them: `/market/ta`, `/market/atr`."""
+"""Indicators of one symbol as charts ask for them, and of the whole market: `/market/ta`, `/market/atr`,
+`/market/breadth`.
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, require_snapshot, volatility
+from quantmatrix_pipeline.api.models.breadth import MarketBreadth
 from quantmatrix_pipeline.api.models.indicators import TechnicalAnalysis, Volatility
-from quantmatrix_pipeline.api.parameters import OpenWarehouse, SymbolQuery
+from quantmatrix_pipeline.api.parameters import End, Limit, OpenWarehouse, Start, SymbolQuery, ordered
 from quantmatrix_pipeline.api.problems import documented
-from quantmatrix_pipeline.api.representations import json_response
+from quantmatrix_pipeline.api.representations import ROWS, json_response, rows_response
+from quantmatrix_pipeline.indicators.breadth import BREADTH_COLUMNS
 from quantmatrix_pipeline.warehouse import reads
 
 router = APIRouter(tags=["indicators"])
@@ -26,3 +30,17 @@ def technical_analysis(request: Request, warehouse: OpenWarehouse, symbol: Symbo
 def average_true_range(request: Request, warehouse: OpenWarehouse, symbol: SymbolQuery) -> Response:
     """Return a symbol's average true range and its volatility regime, by rank among its last 252 bars."""
     return json_response(request, volatility(warehouse, reads.find_instrument(warehouse, symbol)))
+
+
+@router.get(
+    "/market/breadth",
+    response_model=MarketBreadth,
+    responses={200: {"content": ROWS}, **documented(304, 406, 422, 503)},
+)
+def breadth(
+    request: Request, warehouse: OpenWarehouse, start: Start = None, end: End = None, limit: Limit = None
+) -> Response:
+    """Return the breadth of recorded sessions, each in its newest revision, ascending."""
+    ordered(start, end)
+    names = [column.name for column in BREADTH_COLUMNS]
+    return rows_response(request, reads.breadth(warehouse, names, start=start, end=end, newest=limit))
