@@ -15,6 +15,7 @@ from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import (
     COLUMN_INDEX,
     OWN,
+    STAGE_FIRST_ROW,
     STAGE_LABELS,
     TEXTBOOK,
     WEINSTEIN,
@@ -60,9 +61,11 @@ BREADTH: tuple[Indicator, ...] = (
     _count(f"new_lows_{YEAR}", f"instruments with L below those of the {YEAR - 1} bars before", TEXTBOOK, YEAR - 1),
     _count(f"with_{YEAR}_bars", f"instruments that have {YEAR} bars, this one included", OWN, YEAR - 1),
     *(
-        _count(name, f"instruments whose stage_label is {label}", OWN if label == STAGE_LABELS[0] else WEINSTEIN)
+        _count(name, f"instruments whose stage_label is {label}", WEINSTEIN, STAGE_FIRST_ROW)
         for label, name in STAGE_COLUMNS.items()
+        if label != STAGE_LABELS[0]
     ),
+    _count(STAGE_COLUMNS[STAGE_LABELS[0]], f"instruments whose stage_label is {STAGE_LABELS[0]}", OWN),
 )
 
 BREADTH_COLUMNS = tuple(column for indicator in BREADTH for column in indicator.columns)

@@ -1,9 +1,11 @@
-"""The page docs/indicators.md, made from the catalogue: `python -m quantmatrix_pipeline.indicators.document`."""
+"""The page docs/indicators.md, made from the catalogue and the declaration of breadth: `python -m quantmatrix_pipeline.indicators.document`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
+from quantmatrix_pipeline.indicators.breadth import BREADTH
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Indicator
 
 INTRODUCTION = """\
@@ -24,14 +26,38 @@ by 1.5 % in the median and by 21 % at worst when it stands on 270.
 Relative strength and the ranks depend on other instruments as well. A bar that comes late restates its own instrument's
 rows and, at the newest session, everybody's; at older sessions the others keep where they stood by what was known then.
 
+"""
+
+HEADER = """\
 | column | unit | first bar | formula | source |
 |---|---|---|---|---|
+"""
+
+BREADTH_INTRODUCTION = """
+## Breadth of the market
+
+`market_breadth` has a row per session and revision; `market_breadth_current` each session in its newest revision, with
+the advance-decline line: advances minus declines, summed from the first recorded session on. It is served at
+`/api/v1/market/breadth`.
+
+Who counts is a stock with a usable bar on the session, tracked still or not: the instruments of which the history has a
+row, without funds, indexes, coins and the benchmark (QM_BENCHMARK). What a source does not call a fund counts as a
+stock. `first bar` is that of an instrument, below which it is in none but the first and the last of these columns.
+
+The table is only added to, as the history is. A session that is counted again gets a new revision where a number
+differs. Unlike a rank, which keeps what was known of the others, breadth follows every bar and split that comes late,
+at each recorded session: its newest revision is the sum of the newest revisions of the session's rows.
+
 """
 
 
 def page() -> str:
     """Return the page as Markdown."""
-    return INTRODUCTION + "".join(_row(indicator) for indicator in CATALOGUE)
+    return INTRODUCTION + _table(CATALOGUE) + BREADTH_INTRODUCTION + _table(BREADTH)
+
+
+def _table(indicators: Iterable[Indicator]) -> str:
+    return HEADER + "".join(_row(indicator) for indicator in indicators)
 
 
 def _row(indicator: Indicator) -> str:
