@@ -1,4 +1,4 @@
-"""The page docs/indicators.md, made from the catalogue and the declaration of breadth: `python -m quantmatrix_pipeline.indicators.document`."""
+"""The page docs/indicators.md, made from what is declared: `python -m quantmatrix_pipeline.indicators.document`."""
 
 from __future__ import annotations
 
