@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from quantmatrix_pipeline.chart.levels import open_gaps, trend_lines
 from quantmatrix_pipeline.chart.style import AVERAGES
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, ENGINE_COLUMNS, Column
+from quantmatrix_pipeline.indicators.levels import open_gaps, trend_lines
 from quantmatrix_pipeline.indicators.panel import PRICES, Floats, Panel
 
 DRAWN = (
@@ -71,7 +71,7 @@ def datasets(panel: Panel, bars: int) -> dict[str, Records]:
         "bars": shown,
         "marks": [mark for side in ("buy", "sell") for mark in _marks(shown, side)],
         "gaps": _gaps(panel, first),
-        "lines": _lines(panel, values[:, COLUMN_INDEX["atr_14"]], first),
+        "lines": _lines(panel, first),
         "stages": _runs(shown),
         "splits": _splits(panel.unit[:, 0], first),
     }
@@ -137,16 +137,16 @@ def _gaps(panel: Panel, first: int) -> Records:
     unit, end = float(panel.unit[-1, 0]), panel.bars - 1 - first
     return [
         {"side": gap.side, "begin": gap.bar - first, "end": end, "low": gap.low / unit, "high": gap.high / unit}
-        for gap in open_gaps(panel)
+        for gap in open_gaps(panel)[0]
     ]
 
 
-def _lines(panel: Panel, atr: Floats, first: int) -> Records:
+def _lines(panel: Panel, first: int) -> Records:
     unit, last = float(panel.unit[-1, 0]), panel.bars - 1
     return [
         {"side": line.side, "begin": line.older[0] - first, "end": last - first}
         | {"begin_price": line.older[1] / unit, "end_price": line.at(last) / unit}
-        for line in trend_lines(panel, atr * panel.unit[:, 0])
+        for line in trend_lines(panel)[0]
     ]
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import numpy as np
 import pytest
 
 from quantmatrix_pipeline.chart.datasets import DRAWN, datasets
-from quantmatrix_pipeline.chart.levels import open_gaps, trend_lines
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, ENGINE_COLUMNS
@@ -43,21 +41,6 @@ def test_averages_begin_where_the_history_suffices_though_more_bars_are_asked_fo
     assert len(rows) == 700
     assert rows[198]["sma_200"] is None
     assert rows[199]["sma_200"] is not None
-
-
-@pytest.mark.parametrize("symbol", STRETCHES)
-def test_as_many_zones_and_lines_are_drawn_as_the_engine_counts(symbol: str) -> None:
-    panel = real_bars(symbol)
-    values = engine.compute(panel)[:, :, 0]
-    for row in range(0, panel.bars, 97):
-        then = panel.cut(row + 1)
-        drawn = {
-            "gaps_unfilled": [gap.side for gap in open_gaps(then)],
-            "trend": [line.side for line in trend_lines(then, values[: row + 1, COLUMN_INDEX["atr_14"]])],
-        }
-        for what, side in product(drawn, ("up", "down")):
-            name = f"gaps_unfilled_{side}" if what == "gaps_unfilled" else f"trend_{side}_count"
-            assert drawn[what].count(side) == np.nan_to_num(values[row, COLUMN_INDEX[name]]), (row, name)
 
 
 def test_zones_and_lines_lie_where_the_bars_say() -> None:
