@@ -98,6 +98,13 @@ def test_a_hole_of_the_benchmark_takes_its_last_close_of_the_week_and_none_of_th
     assert math.isnan(benchmark.at(np.array(["NaT"], "datetime64[D]"))[0])
 
 
+def test_a_benchmark_that_began_in_midweek_lends_no_later_close_to_the_days_before() -> None:
+    days = np.array(["2021-03-02", "2021-03-04"], "datetime64[D]")  # Tuesday and Thursday of one week
+    benchmark = Benchmark.of_closes(days, np.array([10.0, 11.0]))
+    week = np.arange(np.datetime64("2021-03-01"), np.datetime64("2021-03-06"))
+    np.testing.assert_array_equal(benchmark.at(week), [np.nan, 10.0, 10.0, 11.0, 11.0])
+
+
 def test_the_universes_mean_chains_the_mean_change_of_those_that_traded() -> None:
     days = np.array(["2021-03-01", "2021-03-02", "2021-03-03", "2021-03-02", "2021-03-03"], "datetime64[D]")
     close = np.array([10.0, 11.0, 22.0, 50.0, 25.0])

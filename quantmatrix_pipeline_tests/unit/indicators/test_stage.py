@@ -106,6 +106,14 @@ def test_thirty_five_weeks_are_needed_however_many_bars_they_have() -> None:
     assert found == ["UNKNOWN"] * 34 + ["2B", "2B"]
 
 
+def test_a_week_runs_from_monday_to_sunday_for_those_who_trade_on_both() -> None:
+    """35 weeks of seven bars: the first label stands on the Monday that begins the 35th."""
+    days = np.datetime64("2020-01-06") + np.arange(7 * 35)
+    prices = np.full(len(days), 100.0)
+    panel = Panel.from_rows(np.zeros(len(days), np.int32), days, prices, prices, prices, prices, prices)
+    assert labels(compute(panel), "stage_label", 0, panel) == ["UNKNOWN"] * 7 * 34 + ["1"] * 7
+
+
 def test_a_week_cut_short_by_holidays_counts_as_one_and_a_halt_of_weeks_as_none() -> None:
     """Fridays or Mondays, the same weeks; with three of them left out, three fewer."""
     rising = [100.0 + week for week in range(40)]
