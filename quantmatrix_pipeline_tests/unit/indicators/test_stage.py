@@ -104,6 +104,8 @@ def test_thirty_five_weeks_are_needed_however_many_bars_they_have() -> None:
     panel = weekly([100.0 + week for week in range(36)])
     found = labels(compute(panel), "stage_label", 0, panel)
     assert found == ["UNKNOWN"] * 34 + ["2B", "2B"]
+    for name in ("sma_30w", "stage_slope_pct", "stage_dist_pct"):
+        assert np.isnan(column(compute(panel), name, 0, panel)).tolist() == [True] * 34 + [False] * 2
 
 
 def test_a_week_runs_from_monday_to_sunday_for_those_who_trade_on_both() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 
 import numpy as np
 import pytest
@@ -34,6 +35,12 @@ def relative_volume(volume: Floats) -> list[float]:
     return result
 
 
+def dollar_volume(close: Floats, volume: Floats) -> list[float]:
+    """TA-Lib's running sum keeps a rest of larger bars: a window without a trade is not zero there."""
+    money = close * volume
+    return [math.fsum(money[bar - 19 : bar + 1]) / 20 if bar >= 19 else math.nan for bar in range(len(close))]
+
+
 def check(panel: Panel, instruments: list[int]) -> None:
     values = compute(panel)
     for instrument in instruments:
@@ -48,6 +55,7 @@ def check(panel: Panel, instruments: list[int]) -> None:
         expected = {
             "vwap_ytd": year_vwap(days, high, low, close, volume),
             "relative_volume_20d": relative_volume(volume),
+            "dollar_volume_20d": dollar_volume(close, volume),
         }
         with np.errstate(all="ignore"):
             for n in (21, 100, 150):
@@ -61,7 +69,9 @@ def check(panel: Panel, instruments: list[int]) -> None:
         for name, wanted in expected.items():
             found = column(values, name, instrument, panel)
             # A distance is exact to the size of the price in the unit in which it is counted, not to its own size.
-            floor = 1e-12 * np.nanmax(close / np.where(atr > 0, atr, np.nan), initial=1e3) if "_" in name else 0.0
+            floor = (
+                1e-12 * np.nanmax(close / np.where(atr > 0, atr, np.nan), initial=1e3) if "volume" not in name else 0.0
+            )
             np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=floor, err_msg=f"{name} of {instrument}")
 
 
