@@ -163,6 +163,24 @@ def test_a_line_is_known_twenty_bars_after_its_newer_low_and_goes_once_a_low_is_
         assert told(pierced, "trend_up_count")[119:] == [1.0] + [wanted] * 11
 
 
+@pytest.mark.parametrize(("ranges_below", "holds"), [(0.1, 1.0), (0.100001, 0.0)])
+def test_a_low_a_tenth_of_its_own_bars_range_below_the_line_leaves_it(ranges_below: float, holds: float) -> None:
+    panel = one(vee([(25, 80.0), (75, 85.0)], 130), reach=0.5)
+    before = column(compute(panel), "atr_14", 0, panel)[119]
+    top = max(panel.high[120, 0], panel.close[119, 0])
+    line = 79.5 + (84.5 - 79.5) / 50 * (120 - 25)
+    # low = line - k ATR, and ATR = (13 before + top - low) / 14
+    panel.low[120] = (line - ranges_below * (13 * before + top) / 14) / (1 - ranges_below / 14)
+    assert told(panel, "trend_up_count")[119:121] == [1.0, holds]
+
+
+@pytest.mark.parametrize("second", [80.0, np.nextafter(80.0, 81)])
+def test_of_equal_lows_neither_is_lower_and_no_line_joins_them(second: float) -> None:
+    panel = one(vee([(25, 80.0), (75, second)], 130))
+    assert set(told(panel, "trend_up_count")[40:]) == {0.0}
+    assert told(one(vee([(25, 80.0), (75, 80.01)], 130)), "trend_up_count")[95] == 1.0
+
+
 def test_of_equal_lows_within_twenty_bars_the_last_is_the_pivot() -> None:
     closes = vee([(25, 80.0), (75, 85.0)], 130)
     closes[80] = closes[75]

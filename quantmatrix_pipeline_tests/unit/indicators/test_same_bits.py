@@ -46,7 +46,7 @@ def test_an_instrument_alone_has_the_bits_that_it_has_in_a_batch() -> None:
 
 
 def test_tiles_of_another_width_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = real_panel(40, missing=0.01)
+    panel = real_panel(20, missing=0.01)
     whole = compute(panel)
     monkeypatch.setattr(engine, "TILE_WIDTH", 7)
     assert same_bits(compute(panel), whole)
