@@ -13,7 +13,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.problems import RequestError
 from quantmatrix_pipeline.bars.batch import Floats
 from quantmatrix_pipeline.indicators import engine
-from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, COLUMNS
+from quantmatrix_pipeline.indicators.catalogue import COLUMNS
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import reads
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -72,7 +72,7 @@ def volatility(warehouse: Warehouse, instrument: Instrument) -> dict[str, Any]:
     head = require_snapshot(warehouse, instrument)
     current = head["atrp_14"]
     panel = read_panel(warehouse, head["session"], [instrument.instrument_id])
-    values = engine.compute(panel)[:, COLUMN_INDEX["atrp_14"], 0] if panel.width else np.empty(0)
+    values = engine.compute(panel, columns=["atrp_14"])[:, 0, 0] if panel.width else np.empty(0)
     observed = values[np.isfinite(values)][-REGIME_WINDOW:]
     enough = current is not None and len(observed) >= FEWEST_OBSERVATIONS
     percentile = percentile_rank(observed) if enough else None

@@ -28,8 +28,9 @@ _UNKNOWN, _NEUTRAL = MA_BUCKET_LABELS.index("UNKNOWN"), MA_BUCKET_LABELS.index("
 
 
 class SimpleAverages(Family):
-    """sma_n: the mean of the last n closes; leaves each in `tile.scratch("sma_n")` for the families that follow."""
+    """sma_n: the mean of the last n closes."""
 
+    columns = tuple(f"sma_{n}" for n in SMA_WINDOWS)
     memory = max(SMA_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
@@ -38,23 +39,22 @@ class SimpleAverages(Family):
     def feed(self, tile: Tile, inputs: Floats) -> None:
         for n, total in self._sums.advance(tile, tile.close):
             if n in SMA_WINDOWS:
-                average = np.multiply(total, 1.0 / n, out=tile.scratch(f"sma_{n}"))
-                tile.write_level(f"sma_{n}", average)
+                np.multiply(total, 1.0 / n, out=tile.out(f"sma_{n}"))
 
 
 class ExponentialAverages(Family):
-    """ema_n: weight 2/(n+1), begun with the mean of the first n closes; leaves each in `tile.scratch("ema_n")`."""
+    """ema_n: weight 2/(n+1), begun with the mean of the first n closes."""
 
+    columns = tuple(f"ema_{n}" for n in EMA_WINDOWS)
     averages = tuple(ema(n) for n in EMA_WINDOWS)
     memory = None
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        np.copyto(inputs, tile.close[:, None])
+        np.copyto(inputs, tile.close)
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        for k, n in enumerate(EMA_WINDOWS):
-            average = np.multiply(sums[:, k], self.averages[k].weight, out=tile.scratch(f"ema_{n}"))
-            tile.write_level(f"ema_{n}", average)
+        for n, own, spec in zip(EMA_WINDOWS, sums, self.averages, strict=True):
+            np.multiply(own, spec.weight, out=tile.out(f"ema_{n}"))
 
 
 class AverageOrder(Family):
@@ -64,9 +64,12 @@ class AverageOrder(Family):
     where a (1 + 1e-12) >= b.
     """
 
+    columns = ("ma_aligned", "ma_bucket")
+    reads = ("ema_21", *(f"sma_{n}" for n in _BUCKET))
+
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        chain = [tile.close, *(tile.scratch(f"sma_{n}") for n in _BUCKET)]
-        raised = list(tile.work.floats("raised", len(chain), tile.rows, tile.width))
+        chain = [tile.close, *(tile.out(f"sma_{n}") for n in _BUCKET)]
+        raised = tile.work.stack("raised", len(chain), tile.rows, tile.width)
         for value, above in zip(chain, raised, strict=True):
             np.multiply(value, 1.0 + TOLERANCE, out=above)
         leading, lagging, aligned, holds = (tile.flags(name) for name in ("leading", "lagging", "aligned", "holds"))
@@ -80,10 +83,10 @@ class AverageOrder(Family):
         np.add(side, np.int8(_NEUTRAL), out=bucket)  # LAGGING and LEADING stand on either side of NEUTRAL
         bucket[: tile.since(max(SMA_WINDOWS) - 1).start] = _UNKNOWN
 
-        a_raised = np.multiply(tile.scratch("ema_21"), 1.0 + TOLERANCE, out=tile.scratch("a"))
+        a_raised = np.multiply(tile.out("ema_21"), 1.0 + TOLERANCE, out=tile.scratch("a"))
         aligned.fill(True)
         for n in _ALIGNED:
-            _narrow(aligned, np.greater_equal(a_raised, tile.scratch(f"sma_{n}"), out=holds))
+            _narrow(aligned, np.greater_equal(a_raised, tile.out(f"sma_{n}"), out=holds))
             a_raised = raised[1 + _BUCKET.index(n)]
         np.copyto(tile.out("ma_aligned"), aligned)
 

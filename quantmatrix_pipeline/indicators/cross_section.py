@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators import engine
-from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX, RANKED, rank_name
+from quantmatrix_pipeline.indicators.catalogue import RANKED, rank_name
 from quantmatrix_pipeline.indicators.panel import Dates, Floats, Panel
 
 Ranks = npt.NDArray[np.integer]
 
 _SESSIONS_AT_ONCE = 64
-_INPUTS = [COLUMN_INDEX[name] for name in RANKED]
 
 
 def twice_ranks(values: Floats) -> tuple[Ranks, Ranks]:
@@ -75,22 +74,22 @@ class CrossSection:
         inputs = [np.full((len(sessions), panel.width), np.nan) for _ in RANKED]
         bars = np.flatnonzero(due.any(axis=1))
         if len(bars):
-            for block in engine.blocks(panel, first_row=int(bars[0])):
+            for block in engine.blocks(panel, columns=RANKED, first_row=int(bars[0])):
                 rows, instrument = np.nonzero(due[block.row0 : block.row1, block.instruments])
                 at = instrument + block.instruments.start
                 session = day[(panel.session[rows + block.row0, at] - first).astype(np.int64)]
-                for values, column in zip(inputs, _INPUTS, strict=True):
-                    values[session, at] = block.values[rows, column, instrument]
+                for place, values in enumerate(inputs):
+                    values[session, at] = block.values[rows, place, instrument]
         return cls._of(sessions, panel, inputs)
 
     @classmethod
-    def of_newest(cls, panel: Panel, last_rows: Floats) -> CrossSection:
-        """Rank the sessions of the instruments' newest bars, given the engine's `last_rows` of the panel."""
+    def of_newest(cls, panel: Panel) -> CrossSection:
+        """Rank the sessions of the instruments' newest bars."""
         newest = panel.session[panel.length - 1, np.arange(panel.width)]
         sessions = np.unique(newest)
         if len(sessions) > 1:  # whoever stopped trading is ranked among those that traded with it
             return cls.over_sessions(panel, sessions[0])
-        return cls._of(sessions, panel, [last_rows[column][None] for column in _INPUTS])
+        return cls._of(sessions, panel, [values[None] for values in engine.last_rows(panel, columns=RANKED)])
 
     @classmethod
     def _of(cls, sessions: Dates, panel: Panel, inputs: list[Floats]) -> CrossSection:

@@ -1,80 +1,36 @@
-"""From a panel to every indicator of the catalogue, in one pass over its bars.
+"""From a panel to every indicator of the catalogue, or to some of them, in one pass over its bars.
 
 The panel is worked through in strips of instruments, a strip in tiles of bar rows; the recursive families carry their
-state from tile to tile. The output of a tile is a reused buffer, laid out bars x columns x instruments. A value depends
-on its own instrument's bars up to its own row and on nothing else, to the bit.
+state from tile to tile. The output of a tile is a reused buffer in which a column is one piece of memory. A value
+depends on its own instrument's bars up to its own row and on nothing else, to the bit.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
-from quantmatrix_pipeline.indicators.catalogue import ENGINE_COLUMNS, LOOKBACK, MA_BUCKET_LABELS
-from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.gaps import OpenGaps
-from quantmatrix_pipeline.indicators.matrix import AtrMatrix
-from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
-from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
-from quantmatrix_pipeline.indicators.ranges import RangePosition
-from quantmatrix_pipeline.indicators.recursions import Recursion, Recursions
-from quantmatrix_pipeline.indicators.relative_strength import MansfieldRelativeStrength
-from quantmatrix_pipeline.indicators.stage import WeeklyStage
-from quantmatrix_pipeline.indicators.td_sequential import TdSequential
+from quantmatrix_pipeline.indicators.plan import Plan, plan_for
+from quantmatrix_pipeline.indicators.recursions import Recursions
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
-from quantmatrix_pipeline.indicators.trend import DirectionalMovement
-from quantmatrix_pipeline.indicators.trend_lines import TrendLines
-from quantmatrix_pipeline.indicators.volatility import AverageTrueRange
-from quantmatrix_pipeline.indicators.volume import OnBalanceVolume, VolumeAverages, YearToDateVwap
 
 TILE_WIDTH = 1000
-"""Instruments per tile: enough that arithmetic outweighs the calls; no power of two, or rows share cache sets."""
+"""Instruments per tile at most: enough that arithmetic outweighs the calls."""
+
+NARROWEST = 100
+"""Instruments per tile that are worth a thread of their own."""
 
 THREADS = min(2, os.cpu_count() or 1)
 """More than two wait for the interpreter rather than for memory."""
 
-FAMILIES: tuple[type[Family], ...] = (  # in this order: a later family may read what an earlier one left
-    SimpleAverages,
-    ExponentialAverages,
-    RelativeStrengthIndex,
-    MovingAverageConvergenceDivergence,
-    AverageTrueRange,
-    DirectionalMovement,
-    BarPerformance,
-    CalendarPerformance,
-    RangePosition,
-    AverageOrder,
-    WeeklyStage,
-    MansfieldRelativeStrength,
-    AtrMatrix,
-    VolumeAverages,
-    OnBalanceVolume,
-    YearToDateVwap,
-    TdSequential,
-    OpenGaps,
-    TrendLines,
-)
-
-_NOT_FLOAT = [index for index, column in enumerate(ENGINE_COLUMNS) if column.kind != "float"]
-_HAS_UNKNOWN = {index for index, column in enumerate(ENGINE_COLUMNS) if column.labels[:1] == MA_BUCKET_LABELS[:1]}
-
-
-def _slots(averages: Sequence[tuple[Recursion, ...]]) -> list[slice]:
-    """Lay the families' averages side by side: the place of each family's own."""
-    ends = list(accumulate((len(own) for own in averages), initial=0))
-    return [slice(a, b) for a, b in pairwise(ends)]
-
-
-_SLOTS = _slots([family.averages for family in FAMILIES])
-_SECOND_SLOTS = _slots([family.second_averages for family in FAMILIES])
+_AHEAD = 2  # tiles that a thread may have computed before they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +44,8 @@ class Block:
     instruments
         The instruments, as a slice of the panel's.
     values
-        Shape (row1 - row0, columns, instruments): a view of a buffer that a later block overwrites; copy what you
-        keep. Rows at or beyond an instrument's `length` are NaN.
+        Shape (row1 - row0, columns, instruments): a view of a buffer in which each column is one piece, and which a
+        later block overwrites; copy what you keep. Rows at or beyond an instrument's `length` are NaN.
     """
 
     row0: int
@@ -101,59 +57,126 @@ class Block:
 class _Strip:
     """Up to `TILE_WIDTH` instruments and the state of their families."""
 
-    def __init__(self, panel: Panel, columns: Columns) -> None:
+    def __init__(self, panel: Panel, columns: Columns, plan: Plan) -> None:
         length = panel.length[columns]
         width = len(length)
         self._panel = panel
         self._columns = columns
-        self._families = [family(width) for family in FAMILIES]
-        self._averages = Recursions([own for family in FAMILIES for own in family.averages], width)
-        self._second = Recursions([own for family in FAMILIES for own in family.second_averages], width)
+        self._plan = plan
+        self._members = list(
+            zip([family(width) for family in plan.families], plan.slots, plan.second_slots, strict=True)
+        )
+        self._averages = Recursions(plan.averages, width)
+        self._second = Recursions(plan.second_averages, width)
         self.width = width
         self.shortest, self.longest = int(length.min()), int(length.max())
 
     def advance(self, row0: int, row1: int, first_row: int, out: Floats, work: Workspace) -> None:
-        """Go on through the rows row0..row1 and write `out`, of shape (row1 - row0, columns, width).
+        """Go on through the rows row0..row1 and write `out`, of shape (columns, row1 - row0, width).
 
         `row0` lies within the longest life. What nobody will see before `first_row` is left out.
         """
-        tile = Tile(self._panel, row0, row1, self._columns, out, work)
-        sums = work.floats("sums", tile.rows, self._averages.count, tile.width)
-        second_sums = work.floats("second sums", tile.rows, self._second.count, tile.width)
-        members = list(zip(self._families, _SLOTS, _SECOND_SLOTS, strict=True))
+        tile = Tile(self._panel, row0, row1, self._columns, self._plan.places, out, work)
+        sums = work.stack("sums", self._averages.count, tile.rows, tile.width)
+        second_sums = work.stack("second sums", self._second.count, tile.rows, tile.width)
         hold: dict[int, Bools] = {}
-        for family, slot, _ in members:
+        for family, slot, _ in self._members:
             if family.memory is None or row1 > first_row - family.memory:
-                family.feed(tile, sums[:, slot])
+                family.feed(tile, sums[slot])
         self._averages.advance(row0, sums, work)
-        for family, slot, second in members:
-            still = family.feed_again(tile, sums[:, slot], second_sums[:, second])
+        for family, slot, second in self._members:
+            still = family.feed_again(tile, sums[slot], second_sums[second])
             hold |= {} if still is None else dict.fromkeys(range(second.start, second.stop), still)
         self._second.advance(row0, second_sums, work, hold)
         if row1 > first_row:
-            for family, slot, second in members:
-                family.write(tile, sums[:, slot], second_sums[:, second])
+            for family, slot, second in self._members:
+                family.write(tile, sums[slot], second_sums[second])
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:
-        """Hide rows with too little history and blank what follows the last bar."""
-        if tile.row0 < max(LOOKBACK):
-            for index, lookback in enumerate(LOOKBACK):
-                if index not in _HAS_UNKNOWN:
-                    out[: tile.since(lookback).start, index] = np.nan
-        if tile.row1 > self.shortest:
+        """Tell prices and shares in the session's own unit, hide too short histories and what follows the last bar."""
+        tile.in_own_unit([out[place] for place in self._plan.levels], [out[place] for place in self._plan.shares])
+        for place, lookback in self._plan.lookbacks:
+            if tile.row0 < lookback:
+                out[place, : tile.since(lookback).start] = np.nan
+        if tile.row1 > self.shortest and self._plan.whole:
             ended = np.isnan(tile.close, out=tile.flags("ended"))
-            for index in _NOT_FLOAT:
-                np.copyto(out[:, index], np.nan, where=ended)
+            for place in self._plan.whole:
+                np.copyto(out[place], np.nan, where=ended)
 
 
-def blocks(panel: Panel, *, first_row: int | None = None, threads: int | None = None) -> Iterator[Block]:
-    """Compute every column of the catalogue, strip by strip of instruments, block by block of bar rows.
+class _Output:
+    """What a thread writes tiles to, one after the other: touching fresh memory costs more than the arithmetic."""
 
-    A strip goes through all its bars before the next begins, so that its state and its output stay in the cache.
+    def __init__(self, columns: int, width: int) -> None:
+        self._columns = columns
+        self._flat = np.empty(columns * TILE_ROWS * width)
+
+    def of(self, rows: int, width: int) -> Floats:
+        """Return a contiguous array of shape (columns, rows, width), over the last one."""
+        return self._flat[: self._columns * rows * width].reshape(self._columns, rows, width)
+
+
+class _Lane:
+    """One thread that goes through strip after strip, and two buffers that go to and fro between it and the reader."""
+
+    def __init__(self, panel: Panel, strips: list[slice], plan: Plan, first_row: int) -> None:
+        self._panel, self._strips, self._plan, self._first_row = panel, strips, plan, first_row
+        self._free: SimpleQueue[_Output | None] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[Block, _Output] | BaseException | None] = SimpleQueue()
+        for _ in range(_AHEAD):
+            self._free.put(_Output(len(plan.places), _widest(strips)))
+
+    def run(self) -> None:
+        """Compute until all is done or `stop` was called; an error is handed to the reader."""
+        try:
+            work = Workspace()
+            for own in self._strips:
+                strip = _Strip(self._panel, own, self._plan)
+                for row0, row1 in _tiles(strip.longest):
+                    if (output := self._free.get()) is None:
+                        return
+                    if row1 <= self._first_row:
+                        _compute(strip, row0, row1, self._first_row, output, work)
+                        self._free.put(output)
+                    else:
+                        self._ready.put((_block(strip, own, row0, row1, self._first_row, output, work), output))
+            self._ready.put(None)
+        except BaseException as error:
+            self._ready.put(error)
+
+    def take(self) -> tuple[Block, _Output] | None:
+        """Wait for the next block, None after the last."""
+        item = self._ready.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def give_back(self, output: _Output) -> None:
+        self._free.put(output)
+
+    def stop(self) -> None:
+        """Let the thread end with the tile that it is at."""
+        self._free.put(None)
+
+
+def blocks(
+    panel: Panel,
+    *,
+    columns: Iterable[str] | None = None,
+    first_row: int | None = None,
+    threads: int | None = None,
+) -> Iterator[Block]:
+    """Compute columns of the catalogue, strip by strip of instruments, block by block of bar rows.
+
+    A strip goes through all its bars before the next begins, so that its state and its output stay in the cache. Each
+    thread has strips of its own and waits for no other; it is a tile or two ahead of what was asked for.
 
     Parameters
     ----------
+    columns
+        Names of the engine's columns, in the order in which they are wanted; by default all of `ENGINE_COLUMNS`. Only
+        the families that they need are run. The bits of a column do not depend on what else is asked for.
     first_row
         The first bar row to hand out. Recursions begin at bar 0 all the same, so the bits are those of the whole
         history.
@@ -164,86 +187,119 @@ def blocks(panel: Panel, *, first_row: int | None = None, threads: int | None = 
     ------
     Block
         Up to `TILE_ROWS` rows of up to `TILE_WIDTH` instruments, a strip's in ascending order and none beyond its
-        longest life; its values are overwritten when the next but `threads` is asked for.
+        longest life; its values are overwritten once the next is asked for. The order is the same every time.
+
+    Raises
+    ------
+    QuantMatrixError
+        The engine has no such column.
     """
+    plan = plan_for(columns)
     begin = first_row or 0
     together = THREADS if threads is None else threads
-    every = [slice(first, min(first + TILE_WIDTH, panel.width)) for first in range(0, panel.width, TILE_WIDTH)]
-    outputs = [_Output() for _ in every[:together]]
-
-    def advance(strip: _Strip, output: _Output, row0: int, row1: int) -> Floats:
-        out = output.of(row1 - row0, strip.width)
-        with np.errstate(all="ignore"):  # the NaN tail, and divisions whose result is replaced
-            strip.advance(row0, row1, begin, out, output.work)
-        return out
-
+    strips = _strips(panel.width, together)
+    if together == 1 or len(strips) == 1:
+        yield from _in_turn(panel, strips, plan, begin)
+        return
+    lanes = [_Lane(panel, strips[k::together], plan, begin) for k in range(together)]
     with ThreadPoolExecutor(together) as pool:
-        for first in range(0, len(every), together):
-            group = [(own, _Strip(panel, own), output) for own, output in zip(every[first:], outputs, strict=False)]
-            for row0 in range(0, max(strip.longest for _, strip, _ in group), TILE_ROWS):
-                row1 = min(row0 + TILE_ROWS, panel.bars)
-                alive = [member for member in group if row0 < member[1].longest]
-                if len(alive) == 1:
-                    computed = [advance(alive[0][1], alive[0][2], row0, row1)]
-                else:
-                    tasks = [pool.submit(advance, strip, output, row0, row1) for _, strip, output in alive]
-                    computed = [task.result() for task in tasks]
-                if row1 > begin:
-                    shown = max(row0, begin)
-                    for (own, _, _), out in zip(alive, computed, strict=True):
-                        yield Block(shown, row1, own, out[shown - row0 :])
+        try:
+            for lane in lanes:
+                pool.submit(lane.run)
+            alive = list(lanes)
+            while alive:
+                for lane in tuple(alive):
+                    if (taken := lane.take()) is None:
+                        alive.remove(lane)
+                    else:
+                        yield taken[0]
+                        lane.give_back(taken[1])
+        finally:
+            for lane in lanes:
+                lane.stop()
 
 
-class _Output:
-    """What one thread writes to, strip after strip: touching fresh memory costs more than the arithmetic."""
+def _in_turn(panel: Panel, strips: list[slice], plan: Plan, first_row: int) -> Iterator[Block]:
+    output, work = _Output(len(plan.places), _widest(strips)), Workspace()
+    for own in strips:
+        strip = _Strip(panel, own, plan)
+        for row0, row1 in _tiles(strip.longest):
+            if row1 <= first_row:
+                _compute(strip, row0, row1, first_row, output, work)
+            else:
+                yield _block(strip, own, row0, row1, first_row, output, work)
 
-    def __init__(self) -> None:
-        self.work = Workspace()
-        self._flat = np.empty(TILE_ROWS * len(ENGINE_COLUMNS) * TILE_WIDTH)
 
-    def of(self, rows: int, width: int) -> Floats:
-        """Return a contiguous array of shape (rows, columns, width), over the last one."""
-        return self._flat[: rows * len(ENGINE_COLUMNS) * width].reshape(rows, len(ENGINE_COLUMNS), width)
+def _strips(width: int, together: int) -> list[slice]:
+    """Cut the instruments into strips of about one width, a number that the threads can share evenly."""
+    if not width:
+        return []
+    fewest = -(-width // TILE_WIDTH)
+    count = -(-fewest // together) * together if width >= together * NARROWEST else fewest
+    size = -(-width // count)
+    return [slice(first, min(first + size, width)) for first in range(0, width, size)]
 
 
-def compute(panel: Panel) -> Floats:
+def _widest(strips: list[slice]) -> int:
+    return max((strip.stop - strip.start for strip in strips), default=0)
+
+
+def _tiles(bars: int) -> Iterator[tuple[int, int]]:
+    return ((row0, min(row0 + TILE_ROWS, bars)) for row0 in range(0, bars, TILE_ROWS))
+
+
+def _compute(strip: _Strip, row0: int, row1: int, first_row: int, output: _Output, work: Workspace) -> Floats:
+    out = output.of(row1 - row0, strip.width)
+    with np.errstate(all="ignore"):  # the NaN tail, and divisions whose result is replaced
+        strip.advance(row0, row1, first_row, out, work)
+    return out
+
+
+def _block(strip: _Strip, own: slice, row0: int, row1: int, first_row: int, output: _Output, work: Workspace) -> Block:
+    out = _compute(strip, row0, row1, first_row, output, work)
+    shown = max(row0, first_row)
+    return Block(shown, row1, own, out.transpose(1, 0, 2)[shown - row0 :])
+
+
+def compute(panel: Panel, columns: Iterable[str] | None = None) -> Floats:
     """Return shape (bars, columns, n): the whole history at once, for panels whose output fits in memory."""
-    values = np.full((panel.bars, len(ENGINE_COLUMNS), panel.width), np.nan)
-    for block in blocks(panel):
+    plan = plan_for(columns)
+    values = np.full((panel.bars, len(plan.places), panel.width), np.nan)
+    for block in blocks(panel, columns=plan.places):
         values[block.row0 : block.row1, :, block.instruments] = block.values
     return values
 
 
-def last_rows(panel: Panel, *, threads: int | None = None) -> Floats:
+def last_rows(panel: Panel, *, columns: Iterable[str] | None = None, threads: int | None = None) -> Floats:
     """Return shape (columns, n): each instrument's row of its last bar, with the bits that `blocks` has there.
 
-    Instruments of like length share a strip, so that only the recursions need to see more than the last bars.
+    `columns` and `threads` as there. Instruments of like length share a strip, so that only the recursions need to see
+    more than the last bars.
     """
-    values = np.empty((len(ENGINE_COLUMNS), panel.width))
+    plan = plan_for(columns)
+    values = np.empty((len(plan.places), panel.width))
     order = np.argsort(panel.length, kind="stable")
-    strips = [order[first : first + TILE_WIDTH] for first in range(0, panel.width, TILE_WIDTH)]
+    together = THREADS if threads is None else threads
+    strips = [order[own] for own in _strips(panel.width, together)]
 
     def work_on(share: list[npt.NDArray[np.intp]]) -> None:
         work = Workspace()
-        with np.errstate(all="ignore"):
-            for columns in share:
-                values[:, columns] = _last_rows_of(panel, columns, work)
+        for own in share:
+            values[:, own] = _last_rows_of(panel, own, plan, work)
 
-    together = THREADS if threads is None else threads
     with ThreadPoolExecutor(together) as pool:
         for done in [pool.submit(work_on, strips[k::together]) for k in range(together)]:
             done.result()
     return values
 
 
-def _last_rows_of(panel: Panel, columns: npt.NDArray[np.intp], work: Workspace) -> Floats:
-    strip = _Strip(panel, columns)
-    last = panel.length[columns] - 1
-    values = np.empty((len(ENGINE_COLUMNS), len(columns)))
-    for row0 in range(0, strip.longest, TILE_ROWS):
-        row1 = min(row0 + TILE_ROWS, panel.bars)
-        out = work.floats("out", row1 - row0, len(ENGINE_COLUMNS), len(columns))
-        strip.advance(row0, row1, strip.shortest - 1, out, work)
+def _last_rows_of(panel: Panel, own: npt.NDArray[np.intp], plan: Plan, work: Workspace) -> Floats:
+    strip = _Strip(panel, own, plan)
+    last = panel.length[own] - 1
+    values = np.empty((len(plan.places), len(own)))
+    output = _Output(len(plan.places), len(own))
+    for row0, row1 in _tiles(strip.longest):
+        out = _compute(strip, row0, row1, strip.shortest - 1, output, work)
         ends = np.flatnonzero((last >= row0) & (last < row1))
-        values[:, ends] = out[last[ends] - row0, :, ends].T
+        values[:, ends] = out[:, last[ends] - row0, ends]
     return values

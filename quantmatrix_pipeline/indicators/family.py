@@ -16,12 +16,18 @@ class Family:
 
     Attributes
     ----------
+    columns
+        The names of the columns that it writes.
+    reads
+        Columns of earlier families whose values, or what these families leave beside them, it builds on.
     averages, second_averages
         The recursive averages of bars, and those of the first averages' results.
     memory
         How many bars before a row its values need; None for families that must be fed every bar from the first.
     """
 
+    columns: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     averages: tuple[Recursion, ...] = ()
     second_averages: tuple[Recursion, ...] = ()
     memory: int | None = 0
@@ -30,7 +36,7 @@ class Family:
         pass
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        """Take in the tile's bars and write the `averages`' inputs, shape (rows, averages, width)."""
+        """Take in the tile's bars and write the `averages`' inputs, shape (averages, rows, width)."""
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
         """Take in the sums that the `averages` have come to, and write the inputs of the `second_averages`.
@@ -46,6 +52,6 @@ class Family:
         Parameters
         ----------
         sums, second_sums
-            Shape (rows, k, width), of `averages` and `second_averages`: times a recursion's weight they are its
+            Shape (k, rows, width), of `averages` and `second_averages`: times a recursion's weight they are its
             average. The family may overwrite them.
         """

@@ -29,6 +29,7 @@ class OpenGaps(Family):
     price meets the newest first. Each zone is put down once and taken off once, whatever the number of bars.
     """
 
+    columns = ("gaps_unfilled_up", "gaps_unfilled_down")
     memory = None
 
     def __init__(self, width: int) -> None:

@@ -17,17 +17,18 @@ class RelativeStrengthIndex(Family):
     has it: there is enough history, so NaN would say something wrong.
     """
 
+    columns = ("rsi",)
     averages = (wilder(14, first=1), wilder(14, first=1))
     memory = None
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        gain, loss = inputs[:, 0], inputs[:, 1]
+        gain, loss = inputs
         change = np.subtract(tile.close, tile.close_before, out=tile.scratch("a"))
         np.maximum(change, 0.0, out=gain)
         np.subtract(gain, change, out=loss)
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        gain, loss = sums[:, 0], sums[:, 1]  # both of one weight, which cancels
+        gain, loss = sums  # both of one weight, which cancels
         total = np.add(gain, loss, out=loss)
         still = where_zero(total, tile)
         share = np.divide(gain, total, out=gain)
@@ -43,23 +44,21 @@ class MovingAverageConvergenceDivergence(Family):
     the three is shown earlier.
     """
 
+    columns = ("macd", "macd_signal", "macd_histogram")
     averages = (ema(12, seed=25), ema(26))
     second_averages = (ema(9, seed=33),)
     memory = None
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        np.copyto(inputs, tile.close[:, None])
+        np.copyto(inputs, tile.close)
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> None:
-        fast, slow = (sums[:, k] for k in (0, 1))
+        fast, slow = sums
         fast *= self.averages[0].weight
         slow *= self.averages[1].weight
-        macd = np.subtract(fast, slow, out=fast)
-        np.copyto(inputs[:, 0], macd)
+        macd = np.subtract(fast, slow, out=tile.out("macd"))
+        np.copyto(inputs[0], macd)
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        macd, signal = sums[:, 0], second_sums[:, 0]
-        signal *= self.second_averages[0].weight
-        tile.write_level("macd", macd)
-        tile.write_level("macd_signal", signal)
-        tile.write_level("macd_histogram", np.subtract(macd, signal, out=tile.scratch("a")))
+        signal = np.multiply(second_sums[0], self.second_averages[0].weight, out=tile.out("macd_signal"))
+        np.subtract(tile.out("macd"), signal, out=tile.out("macd_histogram"))

@@ -26,8 +26,12 @@ def _percent_change(close: Floats, base: Floats, scratch: Floats, out: Floats) -
 class BarPerformance(Family):
     """perf_nd = 100 (C / C[n] - 1)."""
 
+    columns = tuple(f"perf_{n}d" for n in PERF_WINDOWS)
+
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for n in PERF_WINDOWS:
+            if not tile.wants(f"perf_{n}d"):
+                continue
             known = tile.since(n)
             _percent_change(
                 tile.close[known], tile.earlier_close(n), tile.scratch("a")[known], tile.out(f"perf_{n}d")[known]
@@ -42,6 +46,7 @@ class CalendarPerformance(Family):
     year's first bars are is left in `tile.flags("year begins")` for the families that follow.
     """
 
+    columns = tuple(_MONTHS_IN_PERIOD)
     memory = None
 
     def __init__(self, width: int) -> None:

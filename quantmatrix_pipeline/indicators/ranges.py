@@ -21,6 +21,7 @@ class RangePosition(Family):
     has not moved is neither at its high nor at its low.
     """
 
+    columns = tuple(f"range_pos_{name}" for name in RANGE_WINDOWS)
     memory = max(RANGE_WINDOWS.values()) - 1
 
     def __init__(self, width: int) -> None:

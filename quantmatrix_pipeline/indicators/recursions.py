@@ -1,8 +1,8 @@
 """Recursive averages (exponential, Wilder) of many series at once, one bar after the other.
 
 Each is carried as a decaying sum, S = keep * S[1] + x, whose product with a constant weight is the average: so the
-inputs go in as they are, the weight is applied while the column is written, and a step is two operations on contiguous
-memory however many averages are stacked.
+inputs go in as they are, the weight is applied while the column is written, and a step is two operations however many
+averages are stacked.
 """
 
 from __future__ import annotations
@@ -75,20 +75,20 @@ class Recursions:
         Parameters
         ----------
         stack
-            Shape (rows, count, width), contiguous.
+            Shape (count, rows, width).
         hold
             For some of the averages, shape (rows, width): where true, a bar has no input and the sum stays as it was.
         """
         if not self.count:
             return
-        rows, k, width = stack.shape
+        k, rows, width = stack.shape
         keeps: Iterable[Floats] = [self._steady_keep] * rows
         scales: Mapping[int, list[int]] = {}
         if row0 < self._settled:
             keeps, scales = self._seeding(row0, stack)
         kept = work.floats("kept", 1, k, width)[0]
         last: Floats = self._state
-        for row, (value, keep) in enumerate(zip(stack, keeps, strict=True)):
+        for row, (value, keep) in enumerate(zip(stack.transpose(1, 0, 2), keeps, strict=True)):
             np.multiply(last, keep, out=kept)
             np.add(value, kept, out=value)
             for index, flags in hold.items() if hold else ():
@@ -102,8 +102,8 @@ class Recursions:
         """Blank the inputs that don't count; return what is kept at each row, and which seeds are complete there."""
         scales: dict[int, list[int]] = {}
         for index, spec in enumerate(self._specs):
-            stack[: max(spec.first - row0, 0), index] = 0.0
+            stack[index, : max(spec.first - row0, 0)] = 0.0
             scales.setdefault(spec.seed - row0, []).append(index)
-        bar = np.arange(row0, row0 + len(stack))[:, None, None]
+        bar = np.arange(row0, row0 + stack.shape[1])[:, None, None]
         seed = np.array([spec.seed for spec in self._specs])[:, None]
         return np.where(bar <= seed, 1.0, self._keep), scales

@@ -27,6 +27,7 @@ class MansfieldRelativeStrength(Family):
     the benchmark's don't or the reverse, has none.
     """
 
+    columns = ("rs_mansfield_pct", "rs_benchmark")
     memory = None
 
     def __init__(self, width: int) -> None:

@@ -37,6 +37,10 @@ class WeeklyStage(Family):
     of equal prices is no crossing; on a threshold counts as within it.
     """
 
+    columns = (
+        *("sma_30w", "stage_slope_pct", "stage_dist_pct", "stage_label", "stage_label_5d_ago"),
+        *("stage_rules_version", "stage_flat_pct", "stage_near_pct", "stage_far_pct"),
+    )
     memory = None
 
     def __init__(self, width: int) -> None:
@@ -83,7 +87,7 @@ class WeeklyStage(Family):
         np.copyto(tile.out("stage_label"), code[BARS_AGO:])
         np.copyto(tile.out("stage_label_5d_ago"), code[: tile.rows])
         average = average[BARS_AGO:]
-        tile.write_level("sma_30w", average)
+        np.copyto(tile.out("sma_30w"), average)
         _percent_from(average, carried[BARS_AGO:, _WEEKS_AGO], tile.out("stage_slope_pct"))
         _percent_from(tile.close, average, tile.out("stage_dist_pct"))
         ended = np.isnan(tile.close, out=tile.flags("ended"))

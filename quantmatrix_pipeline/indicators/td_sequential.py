@@ -36,6 +36,11 @@ class TdSequential(Family):
     (2010): the close before the flip may equal that of four bars before, perfection is strict and may come late.
     """
 
+    columns = tuple(
+        f"td_{name}"
+        for side in _NAMES
+        for name in (f"{side}_setup", f"{side}_complete", f"{side}_countdown", f"perfect_{side}")
+    )
     memory = None
 
     def __init__(self, width: int) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.benchmark import Benchmark
-from quantmatrix_pipeline.indicators.catalogue import COLUMN_INDEX
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 from quantmatrix_pipeline.indicators.stage_rules import StageRules
 from quantmatrix_pipeline.indicators.weeks import Columns as Weeks
 from quantmatrix_pipeline.indicators.weeks import week_starts
 
-TILE_ROWS = 32
+TILE_ROWS = 64
 
 Columns = slice | npt.NDArray[np.intp]
 """Which instruments of a panel a tile holds: neighbours, or any in the order of their positions given."""
@@ -29,17 +30,21 @@ class Workspace:
 
         `rows` is at most twice `TILE_ROWS`: a tile and what stands before it.
         """
-        return self._array(name, np.float64, rows, rest)  # type: ignore[return-value]
+        return self._array(name, np.float64, (2 * TILE_ROWS, *rest))[:rows]  # type: ignore[return-value]
+
+    def stack(self, name: str, count: int, rows: int, width: int) -> Floats:
+        """Return an uninitialised array of shape (count, rows, width), each of the `count` in one piece."""
+        return self._array(name, np.float64, (count, TILE_ROWS, width))[:, :rows]  # type: ignore[return-value]
 
     def bools(self, name: str, rows: int, *rest: int) -> Bools:
         """Return an uninitialised array of flags, by the same rule."""
-        return self._array(name, np.bool_, rows, rest)  # type: ignore[return-value]
+        return self._array(name, np.bool_, (2 * TILE_ROWS, *rest))[:rows]  # type: ignore[return-value]
 
-    def _array(self, name: str, dtype: type, rows: int, rest: tuple[int, ...]) -> npt.NDArray[np.generic]:
-        key = (name, rest, dtype)
+    def _array(self, name: str, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+        key = (name, shape, dtype)
         if key not in self._arrays:
-            self._arrays[key] = np.empty((2 * TILE_ROWS, *rest), dtype)
-        return self._arrays[key][:rows]
+            self._arrays[key] = np.empty(shape, dtype)
+        return self._arrays[key]
 
 
 class Tile:
@@ -57,7 +62,7 @@ class Tile:
         "_low",
         "_out",
         "_panel",
-        "_per_unit",
+        "_places",
         "_week_starts",
         "row0",
         "row1",
@@ -66,8 +71,19 @@ class Tile:
         "work",
     )
 
-    def __init__(self, panel: Panel, row0: int, row1: int, columns: Columns, out: Floats, work: Workspace) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        row0: int,
+        row1: int,
+        columns: Columns,
+        places: Mapping[str, int],
+        out: Floats,
+        work: Workspace,
+    ) -> None:
+        """`out` has the shape (columns asked for, rows, width); `places` tells by name which they are."""
         self._panel = panel
+        self._places = places
         self._out = out
         self._columns = columns
         self.row0, self.row1, self.rows = row0, row1, row1 - row0
@@ -77,7 +93,6 @@ class Tile:
             self._with_the_row_before(name, field)
             for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
         )
-        self._per_unit = self._one_per_unit()
         self._week_starts: list[Weeks] | None = None
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
@@ -159,34 +174,34 @@ class Tile:
     def stage_rules(self) -> StageRules:
         return self._panel.stage_rules
 
-    def write_shares(self, name: str, shares: Floats) -> None:
-        """Write a column of numbers of shares in the unit of the bar's own session."""
-        if self._per_unit is None:
-            np.copyto(self.out(name), shares)
-        else:
-            np.multiply(shares, self._panel.unit[self.row0 : self.row1, self._columns], out=self.out(name))
-
-    def write_level(self, name: str, prices: Floats) -> None:
-        """Write a column of prices in the unit of the bar's own session; `prices` is contiguous."""
-        if self._per_unit is None:
-            np.copyto(self.out(name), prices)
-        else:
-            np.multiply(prices, self._per_unit, out=self.out(name))
-
-    def _one_per_unit(self) -> Floats | None:
-        """Return 1 / unit, or None where no split is known."""
+    def in_own_unit(self, prices: Sequence[Floats], shares: Sequence[Floats]) -> None:
+        """Turn columns of prices and of numbers of shares, in place, into the unit of each bar's own session."""
         unit = self._panel.unit[self.row0 : self.row1, self._columns]
-        if not np.not_equal(unit, 1.0, out=self.flags("split")).any():
-            return None
-        return np.divide(1.0, unit, out=self.scratch("per unit"))
+        split = np.not_equal(unit, 1.0, out=self.flags("split"))
+        if not split.any():
+            return
+        there = np.flatnonzero(split.any(axis=0))  # few: most instruments never had a split
+        own = np.take(unit, there, axis=1)
+        for columns, factor in ((prices, 1.0 / own), (shares, own)):
+            for column in columns:
+                column[:, there] = np.take(column, there, axis=1) * factor
 
     def since(self, bar: int) -> slice:
         """Return the rows of the tile, counted from its own first, that stand at `bar` or later."""
         return slice(min(max(bar - self.row0, 0), self.rows), self.rows)
 
+    def wants(self, name: str) -> bool:
+        """Tell whether somebody asked for the column of this name."""
+        return name in self._places
+
     def out(self, name: str) -> Floats:
-        """Return shape (rows, width): where the column of this name is written, and read by those that build on it."""
-        return self._out[:, COLUMN_INDEX[name]]
+        """Return shape (rows, width): where the column of this name is written, and read by those that build on it.
+
+        Prices and numbers of shares are forward-adjusted there until all families are through. A column that nobody
+        asked for stands in scratch memory.
+        """
+        place = self._places.get(name)
+        return self.scratch(name) if place is None else self._out[place]
 
     def scratch(self, name: str) -> Floats:
         """Return an uninitialised array of shape (rows, width)."""

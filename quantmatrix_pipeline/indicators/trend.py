@@ -19,6 +19,7 @@ class DirectionalMovement(Family):
     in TA-Lib a DI without any true range is 0, and ADX stays as it was over a bar whose DX is undefined.
     """
 
+    columns = ("adx", "plus_di", "minus_di")
     averages = (wilder_sum(14),) * 3
     second_averages = (wilder(14, first=14),)
     memory = None
@@ -27,14 +28,14 @@ class DirectionalMovement(Family):
         up, down, larger = tile.scratch("a"), tile.scratch("b"), tile.flags("larger")
         np.subtract(tile.high, tile.high_before, out=up)
         np.subtract(tile.low_before, tile.low, out=down)
-        for movement, mine, other in ((inputs[:, 0], up, down), (inputs[:, 1], down, up)):
+        for movement, mine, other in ((inputs[0], up, down), (inputs[1], down, up)):
             np.greater(mine, other, out=larger)
             np.maximum(mine, 0.0, out=movement)
             np.multiply(movement, larger, out=movement)  # a masked copy mispredicts at every other bar
-        true_range(tile, inputs[:, 2])
+        true_range(tile, inputs[2])
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
-        plus, minus, dx = sums[:, 0], sums[:, 1], inputs[:, 0]
+        (plus, minus, _), dx = sums, inputs[0]
         total = np.add(plus, minus, out=tile.scratch("a"))
         np.subtract(plus, minus, out=dx)
         np.absolute(dx, out=dx)
@@ -43,11 +44,11 @@ class DirectionalMovement(Family):
         return undirected if undirected.any() else None
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        plus, minus, span = (sums[:, k] for k in range(3))
+        plus, minus, span = sums
         still = where_zero(span, tile)
         per_range = np.divide(100.0, span, out=span)
         for name, movement in (("plus_di", plus), ("minus_di", minus)):
             index = np.multiply(movement, per_range, out=tile.out(name))
             if still is not None:
                 np.copyto(index, 0.0, where=still)
-        np.multiply(second_sums[:, 0], 100.0 * self.second_averages[0].weight, out=tile.out("adx"))
+        np.multiply(second_sums[0], 100.0 * self.second_averages[0].weight, out=tile.out("adx"))

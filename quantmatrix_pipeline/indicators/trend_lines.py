@@ -38,6 +38,7 @@ class TrendLines(Family):
     project's.
     """
 
+    columns = ("trend_up_count", "trend_down_count")
     averages = (wilder(14, first=1),)
     memory = None
 
@@ -55,12 +56,12 @@ class TrendLines(Family):
         self._any_holds = False
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        true_range(tile, inputs[:, 0])
+        true_range(tile, inputs[0])
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
         flat = (-1, SIDES * tile.width)
         low = self._low.advance(tile, tile.low, tile.high).reshape(flat)
-        leeway = sums[:, 0] * (LEEWAY * self.averages[0].weight)
+        leeway = sums[0] * (LEEWAY * self.averages[0].weight)
         bound = low[PIVOT_BARS:] + np.concatenate((leeway, leeway), axis=1)
         bound += TOLERANCE * np.absolute(low[PIVOT_BARS:])
         bounds = np.concatenate((self._bound, bound))

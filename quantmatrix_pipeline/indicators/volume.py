@@ -23,6 +23,7 @@ class VolumeAverages(Family):
     nothing was traded in twenty bars the relative volume is 0.
     """
 
+    columns = (*(f"volume_avg_{n}d" for n in VOLUME_WINDOWS), "relative_volume_20d", "dollar_volume_20d")
     memory = max(VOLUME_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
@@ -34,15 +35,14 @@ class VolumeAverages(Family):
         np.copyto(volume, tile.volume)
         for n, total in self._shares.advance(tile, volume):
             if n in VOLUME_WINDOWS:
-                average = np.multiply(total, 1.0 / n, out=tile.scratch(f"volume_avg_{n}d"))
-                tile.write_shares(f"volume_avg_{n}d", average)
+                np.multiply(total, 1.0 / n, out=tile.out(f"volume_avg_{n}d"))
         money = np.multiply(tile.close, volume, out=tile.scratch("money"))
         for n, total in self._money.advance(tile, money):
             if n == 20:
                 np.multiply(total, 1.0 / n, out=tile.out("dollar_volume_20d"))
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        usual = tile.scratch("volume_avg_20d")
+        usual = tile.out("volume_avg_20d")
         still = where_zero(usual, tile)
         relative = np.divide(tile.volume, usual, out=tile.out("relative_volume_20d"))
         if still is not None:
@@ -55,6 +55,7 @@ class OnBalanceVolume(Family):
     Closes within a relative 1e-12 are equal: a price carried over a split may miss itself by an ulp.
     """
 
+    columns = ("obv",)
     averages = (Recursion(first=0, seed=0, keep=1.0, weight=1.0),)  # a sum that keeps everything
     memory = None
 
@@ -67,10 +68,10 @@ class OnBalanceVolume(Family):
         if tile.row0 == 0:
             up[0] = True  # the first bar has no close before it, and counts
         sign = np.subtract(up.view(np.int8), down.view(np.int8), out=up.view(np.int8))
-        np.multiply(tile.volume, sign, out=inputs[:, 0])
+        np.multiply(tile.volume, sign, out=inputs[0])
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        tile.write_shares("obv", sums[:, 0])
+        np.copyto(tile.out("obv"), sums[0])
 
 
 class YearToDateVwap(Family):
@@ -80,6 +81,8 @@ class YearToDateVwap(Family):
     NaN, as for perf_ytd. While nothing has been traded in the year it is the close.
     """
 
+    columns = ("vwap_ytd",)
+    reads = ("perf_ytd",)
     memory = None
 
     def __init__(self, width: int) -> None:
@@ -106,10 +109,9 @@ class YearToDateVwap(Family):
         own = self._tile_sums(tile)
         money, shares = own[:, 0], own[:, 1]
         still = where_zero(shares, tile)
-        average = np.divide(money, shares, out=tile.scratch("a"))
+        average = np.divide(money, shares, out=tile.out("vwap_ytd"))
         if still is not None:
             np.copyto(average, tile.close, where=still)
-        tile.write_level("vwap_ytd", average)
 
     @staticmethod
     def _tile_sums(tile: Tile) -> Floats:

@@ -31,7 +31,7 @@ def ranks(panel: Panel, first: date, last: date | None = None) -> CrossSection:
     if first != last:
         return CrossSection.over_sessions(panel, np.datetime64(first, "D"))
     there = panel.select(np.flatnonzero(newest_bar_of(panel) == np.datetime64(last, "D")))
-    return CrossSection.of_newest(there, engine.last_rows(there))
+    return CrossSection.of_newest(there)
 
 
 def session_rows(panel: Panel, session: date, ranks: CrossSection) -> pa.Table:
@@ -43,9 +43,8 @@ def session_rows(panel: Panel, session: date, ranks: CrossSection) -> pa.Table:
 
 def newest_rows(panel: Panel) -> pa.Table:
     """Return one row per instrument, of its newest bar; the panel is that of all instruments."""
-    values = engine.last_rows(panel)
     at = (panel.length - 1, np.arange(panel.width))
-    return _table(panel, at, values, CrossSection.of_newest(panel, values))
+    return _table(panel, at, engine.last_rows(panel), CrossSection.of_newest(panel))
 
 
 def newest_bar_of(panel: Panel) -> Dates:
