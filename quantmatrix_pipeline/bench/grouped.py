@@ -58,9 +58,12 @@ START_SECONDS = 30.0
 _SYMBOLS = tuple("".join(letters) for letters in islice(product(ascii_uppercase, repeat=4), INSTRUMENTS))
 
 
-def run(space: Workspace, repeats: int = 5) -> list[Measured]:
-    """Measure a first load by session over HTTP and one by symbol out of memory, turn by turn in fresh processes."""
-    bars, window = _market(trading_calendar("XNYS"))
+def run(space: Workspace, repeats: int = 5, sessions: int = SESSIONS) -> list[Measured]:
+    """Measure a first load by session over HTTP and one by symbol out of memory, turn by turn in fresh processes.
+
+    So many sessions that each repeat takes seconds; 1,250 show that neither rate nor memory depends on their number.
+    """
+    bars, window = _market(trading_calendar("XNYS"), sessions)
     folder = space.folder / "market"
     _write_bodies(folder, bars, window)
     count = len(bars.session)
@@ -72,7 +75,7 @@ def run(space: Workspace, repeats: int = 5) -> list[Measured]:
                     listings = [Listing(symbol) for symbol in _SYMBOLS]
                     update_tracked(database.writer, window[-1].item(), benchmark=BENCHMARK, listings=listings)
                 space.settle()
-                found = _load(by_session.writer.url, by_symbol.writer.url, address)
+                found = _load(by_session.writer.url, by_symbol.writer.url, address, sessions)
                 require(found["inserted"] == found["by_symbol_inserted"] == count, f"of {count} bars: {found}")
             if turn:  # the first pays for the server's log files, which later ones reuse
                 for name in ("by_session", "by_symbol", "peak"):
@@ -94,10 +97,10 @@ def run(space: Workspace, repeats: int = 5) -> list[Measured]:
     ]
 
 
-def _market(calendar: TradingCalendar) -> tuple[SyntheticBars, Dates]:
+def _market(calendar: TradingCalendar, sessions: int) -> tuple[SyntheticBars, Dates]:
     """Return the generated bars and the exchange's sessions that stand for their weekdays, in the same order."""
-    bars = synthetic_bars(INSTRUMENTS, SESSIONS)
-    return bars, calendar.window(LAST_SESSION.item(), SESSIONS)
+    bars = synthetic_bars(INSTRUMENTS, sessions)
+    return bars, calendar.window(LAST_SESSION.item(), sessions)
 
 
 def _write_bodies(folder: Path, bars: SyntheticBars, window: Dates) -> None:
@@ -147,10 +150,10 @@ def _served(folder: Path) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-def _load(by_session: str, by_symbol: str, address: str) -> dict[str, float]:
+def _load(by_session: str, by_symbol: str, address: str, sessions: int) -> dict[str, float]:
     done = subprocess.run(  # noqa: S603 - our own command line
         [sys.executable, "-m", __name__],
-        input=json.dumps([by_session, by_symbol, address]),
+        input=json.dumps([by_session, by_symbol, address, sessions]),
         capture_output=True,
         text=True,
         check=False,
@@ -248,16 +251,18 @@ def _by_symbol(target: _Target, bars: SyntheticBars, report: IngestReport) -> No
 
 
 def main() -> None:
-    """Load two databases, whose URLs and the vendor's address come on standard input; print what it took as JSON."""
-    by_session, by_symbol, address = json.load(sys.stdin)
+    """Load two databases, whose URLs come on standard input with the vendor's address and the number of sessions; print
+    what it took as JSON.
+    """
+    by_session, by_symbol, address, sessions = json.load(sys.stdin)
     calendar = trading_calendar("XNYS")
-    window = calendar.window(LAST_SESSION.item(), SESSIONS)
+    window = calendar.window(LAST_SESSION.item(), sessions)
     reports = [IngestReport(polygon.VENDOR, date.min, date.max) for _ in range(2)]
     check_batch(BarBatch.empty(), polygon.VENDOR)  # what is imported at first use is no part of a load
     started = time.perf_counter()
     asyncio.run(_by_session(_Target(Warehouse(by_session), calendar, window), address, reports[0]))
     found = {"by_session": time.perf_counter() - started, "peak": _peak(), "inserted": reports[0].inserted}
-    bars, _ = _market(calendar)
+    bars, _ = _market(calendar, sessions)
     started = time.perf_counter()
     _by_symbol(_Target(Warehouse(by_symbol), calendar, window), bars, reports[1])
     found |= {"by_symbol": time.perf_counter() - started, "by_symbol_inserted": reports[1].inserted}
