@@ -6,7 +6,6 @@ three seconds of imports before it are spent once.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,8 +17,7 @@ from typing import Any
 
 import psycopg
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__, "quantmatrix_pipeline_tests.faults.preloaded"])
+from quantmatrix_pipeline_tests.forked import PROCESSES
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], folder: Path
     """Start `qm <arguments>` with exactly these QM_ variables; its data folder is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / f"output-{time.monotonic_ns()}"
-    process = _PROCESSES.Process(
+    process = PROCESSES.Process(
         target=_run, args=(list(arguments), {"QM_DATA_DIR": str(folder), **environment}, str(files))
     )
     process.start()

@@ -1,21 +1,18 @@
-"""A process of its own that asks one vendor's budget as fast as it can, and writes down when it was let through.
+"""Processes that ask one vendor's budget as fast as they can, and tell when they were let through.
 
-`python -m quantmatrix_pipeline_tests.warehouse.hammer '<json>'`, where the JSON is a `Hammer`. It says `ready` when it
-is set up, begins when a line comes in, and at the end writes its admissions as JSON: [[monotonic, wall, weight]], in
-seconds.
+Each says `ready` when it is set up, begins when it is told to, and at the end sends its admissions: (monotonic, wall,
+weight), in seconds. They are forked from a process that has imported all of it, which for each would take a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import redis
 
@@ -27,8 +24,13 @@ from quantmatrix_pipeline.providers.routing.budget_redis import RedisLedger
 from quantmatrix_pipeline.providers.routing.limits import Limits
 from quantmatrix_pipeline.providers.routing.time import RealTime
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.forked import PROCESSES
+
+Admission = tuple[float, float, int]
 
 VENDOR = "hammered"
+READY, STALLED, GO = "ready", "stalled", "go"
+SETUP_SECONDS = 120.0  # on a machine with much else to do
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,15 @@ def ledger(warehouse: Warehouse, redis_port: int | None) -> Ledger:
     return RedisLedger(redis.Redis(port=redis_port, socket_timeout=1, socket_connect_timeout=1), own)
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-async def hammer(work: Hammer) -> list[tuple[float, float, int]]:
+async def hammer(work: Hammer, told: Connection) -> list[Admission]:
     warehouse = Warehouse(work.database)
     clock = SeenTime()
     budgets = Budgets(ledger(warehouse, work.redis_port), {VENDOR: Limits.parse(work.limits)}, clock)
     await budgets.room(VENDOR)  # connections are made before it counts
-    say("ready")
-    await asyncio.to_thread(sys.stdin.readline)
+    told.send(READY)
+    assert await asyncio.to_thread(told.recv) == GO
     ends = time.monotonic() + work.seconds
-    admissions: list[tuple[float, float, int]] = []
+    admissions: list[Admission] = []
 
     async def ask() -> None:
         while time.monotonic() < ends:
@@ -88,7 +85,7 @@ async def hammer(work: Hammer) -> list[tuple[float, float, int]]:
             else:
                 admissions.append((clock.seen, time.time() - time.monotonic() + clock.seen, weight))
                 if work.stall:
-                    say("stalled")
+                    told.send(STALLED)
                     time.sleep(60)
 
     await asyncio.gather(*(ask() for _ in range(work.coroutines)))
@@ -97,43 +94,53 @@ async def hammer(work: Hammer) -> list[tuple[float, float, int]]:
     return admissions
 
 
-def launch(work: Hammer) -> subprocess.Popen[str]:
-    """Start a process, which takes a second or two to get ready."""
-    command = [sys.executable, "-m", __name__, json.dumps(asdict(work))]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _work(work: Hammer, told: Connection) -> None:
+    told.send(asyncio.run(hammer(work, told)))
 
 
-def ready(process: subprocess.Popen[str]) -> None:
-    """Return when a process waits for the word."""
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+@dataclass
+class Running:
+    """A process under way, and the line to it."""
+
+    work: Hammer
+    process: BaseProcess = field(init=False)
+    line: Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.line, told = PROCESSES.Pipe()
+        self.process = PROCESSES.Process(target=_work, args=(self.work, told), daemon=True)
+        self.process.start()
+        told.close()
+
+    def hear(self, seconds: float = SETUP_SECONDS) -> object:
+        """Return what the process says next."""
+        assert self.line.poll(seconds), f"nothing was heard of a process for {seconds:.0f} s"
+        return self.line.recv()
+
+    def go(self) -> None:
+        """Tell it to begin."""
+        self.line.send(GO)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.join(10)
 
 
-def go(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-
-
-def together(works: Sequence[Hammer]) -> list[Any]:
+def together(works: Sequence[Hammer]) -> list[Admission]:
     """Let processes work at the same time; return the admissions of all."""
-    processes = [launch(work) for work in works]
-    found: list[Any] = []
+    running = [Running(work) for work in works]
+    found: list[Admission] = []
     try:
-        for process in processes:
-            ready(process)
-        for process in processes:
-            go(process)
-        for process, work in zip(processes, works, strict=True):
-            out, _ = process.communicate(timeout=work.seconds + 60)
-            assert process.returncode == 0
-            found += json.loads(out)
+        for each in running:
+            assert each.hear() == READY
+        for each in running:
+            each.go()
+        for each in running:
+            admissions = each.hear(each.work.seconds + 60)
+            assert isinstance(admissions, list)
+            found += admissions
     finally:
-        for process in processes:
-            process.kill()
-            process.wait(10)
+        for each in running:
+            each.kill()
     return found
-
-
-if __name__ == "__main__":
-    say(json.dumps(asyncio.run(hammer(Hammer(**json.loads(sys.argv[1]))))))

@@ -184,13 +184,11 @@ def test_a_killed_process_takes_its_lease_with_it_and_no_more(
     database_url: str, redis_port: int | None, warehouse: Warehouse
 ) -> None:
     text = "1600/min 6400/day"
-    process = hammer.launch(Hammer(database_url, text, seconds=60, redis_port=redis_port, stall=True))
-    hammer.ready(process)
-    hammer.go(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "stalled\n"
-    process.kill()
-    process.wait(10)
+    running = hammer.Running(Hammer(database_url, text, seconds=60, redis_port=redis_port, stall=True))
+    assert running.hear() == hammer.READY
+    running.go()
+    assert running.hear() == hammer.STALLED
+    running.kill()
 
     limits = Limits.parse(text)
     room = hammer.ledger(warehouse, redis_port).room(VENDOR, limits)
