@@ -67,24 +67,25 @@ def list_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> No
         return
     rows = [_row(v) for v in views]
     console = Console(soft_wrap=True, highlight=False)
-    _print_rows(
-        [
-            {
-                "vendor": row["vendor"],
-                "key": row["key"],
-                "state": row["state"],
-                "health": f"{row['health_score']:.3f}",
-                "p95 ms": None if row["p95_ms"] is None else round(row["p95_ms"]),
-                "errors": f"{row['error_ewma']:.3f}",
-                "left now": "any" if row["left_now"] is None else row["left_now"],
-                "today": "any" if row["left_today"] is None else row["left_today"],
-            }
-            for row in rows
-        ],
-    )
+    _print_rows([_shown(row, can_be_asked=v.missing_key is None) for row, v in zip(rows, views, strict=True)])
     for row in rows:
         for trouble in row["circuits"]:
             console.print(f"{row['vendor']}: {trouble}", markup=False)
+
+
+def _shown(row: dict[str, Any], *, can_be_asked: bool) -> dict[str, Any]:
+    """Return a vendor's line of the table; of one that can't be asked there is nothing to tell but that."""
+    line = {
+        "vendor": row["vendor"],
+        "key": row["key"],
+        "state": row["state"],
+        "health": f"{row['health_score']:.3f}",
+        "p95 ms": None if row["p95_ms"] is None else round(row["p95_ms"]),
+        "errors": f"{row['error_ewma']:.3f}",
+        "left now": "any" if row["left_now"] is None else row["left_now"],
+        "today": "any" if row["left_today"] is None else row["left_today"],
+    }
+    return line if can_be_asked else {name: line[name] if name in ("vendor", "key") else None for name in line}
 
 
 @app.command()
