@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic_core import from_json
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.problems import RequestError
 from quantmatrix_pipeline.bars.batch import Floats
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS
+from quantmatrix_pipeline.indicators.raw_analysis import payloads
+from quantmatrix_pipeline.snapshots.method import Method
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.warehouse import reads
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -43,13 +48,53 @@ def require_snapshot(warehouse: Warehouse, instrument: Instrument) -> dict[str, 
     """
     rows = reads.snapshot(warehouse, instrument.instrument_id, COLUMN_NAMES)
     if rows.num_rows == 0:
-        raise RequestError(
-            HTTPStatus.NOT_FOUND,
-            "no-snapshot",
-            f"{instrument.symbol} is known and has no snapshot yet: indicators are computed after its bars are stored",
-        )
+        raise _no_snapshot(instrument)
     row: dict[str, Any] = flagged(rows).to_pylist()[0]
     return row
+
+
+def _no_snapshot(instrument: Instrument) -> RequestError:
+    return RequestError(
+        HTTPStatus.NOT_FOUND,
+        "no-snapshot",
+        f"{instrument.symbol} is known and has no snapshot yet: indicators are computed after its bars are stored",
+    )
+
+
+def raw_analysis_at(warehouse: Warehouse, instrument: Instrument, session: date, method: Method) -> dict[str, Any]:
+    """Return what of an instrument's analysis at a session does not fit in columns, from its bars up to that session.
+
+    Raises
+    ------
+    RequestError
+        404, where no bar of that session is stored that can be used; names the one before.
+    """
+    panel = replace(read_panel(warehouse, session, [instrument.instrument_id]), stage_rules=method.stage_rules)
+    newest = panel.session[-1, 0].item() if panel.width else None
+    if newest != session:
+        raise RequestError(
+            HTTPStatus.NOT_FOUND,
+            "no-bar",
+            f"{instrument.symbol} has no usable bar of {session}; the newest up to then is of {newest or 'no session'}",
+        )
+    return {"symbol": instrument.symbol, "session": session, **payloads(panel)[0]}
+
+
+def raw_analysis(warehouse: Warehouse, instrument: Instrument, method: Method) -> dict[str, Any]:
+    """Return that of the latest snapshot as it is stored, computed where a release before left it empty.
+
+    Raises
+    ------
+    RequestError
+        404, where no snapshot was computed yet.
+    """
+    found = reads.raw_analysis(warehouse, instrument.instrument_id)
+    if found is None:
+        raise _no_snapshot(instrument)
+    session, stored = found
+    if stored is None:
+        return raw_analysis_at(warehouse, instrument, session, method)
+    return {"symbol": instrument.symbol, "session": session, **from_json(stored)}
 
 
 def percentile_rank(values: Floats) -> float:

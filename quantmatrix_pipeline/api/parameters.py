@@ -75,6 +75,7 @@ _SYMBOL: dict[str, Any] = {
 }
 SymbolPath = Annotated[str, Path(**_SYMBOL)]
 SymbolQuery = Annotated[str, Query(**_SYMBOL)]
+SessionPath = Annotated[IsoDate, Path(description="a session, YYYY-MM-DD", examples=["2021-12-31"])]
 Start = Annotated[IsoDate | None, Query(description="first session, inclusive", examples=["2021-01-04"])]
 End = Annotated[IsoDate | None, Query(description="last session, inclusive", examples=["2021-12-31"])]
 Limit = Annotated[int | None, Query(description="at most this many rows, the newest", ge=1, le=100_000)]

@@ -69,9 +69,11 @@ def update_snapshots(
     started = time.perf_counter()
     with warehouse.exclusive("history", lock_wait_seconds):
         session = max(session, tables.newest_snapshot(warehouse) or session)
-        newest = analysis.newest_rows(method.applied_to(warehouse, read_panel(warehouse, session)))
+        panel = method.applied_to(warehouse, read_panel(warehouse, session))
+        newest = analysis.newest_rows(panel)
         expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
         newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
+        newest = newest.append_column("raw_analysis", analysis.raw_analysis(panel))
         with warehouse.arrow() as transaction:
             changed = tables.replace_snapshots(transaction, newest, now)
     return SnapshotReport(session, newest.num_rows, changed, time.perf_counter() - started)

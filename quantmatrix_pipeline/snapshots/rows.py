@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -17,6 +18,7 @@ from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, ENGINE_COLUMNS, SESSION_CATALOGUE, Column
 from quantmatrix_pipeline.indicators.cross_section import CrossSection
 from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline.indicators.raw_analysis import payloads
 
 Rows = npt.NDArray[np.intp]
 
@@ -45,6 +47,11 @@ def newest_rows(panel: Panel) -> pa.Table:
     """Return one row per instrument, of its newest bar; the panel is that of all instruments."""
     at = (panel.length - 1, np.arange(panel.width))
     return _table(panel, at, engine.last_rows(panel), CrossSection.of_newest(panel))
+
+
+def raw_analysis(panel: Panel) -> pa.Array:
+    """Return, beside `newest_rows`, what of them does not fit in columns: the text of JSON, one per instrument."""
+    return pa.array([msgspec.json.encode(payload).decode() for payload in payloads(panel)], pa.string())
 
 
 def newest_bar_of(panel: Panel) -> Dates:

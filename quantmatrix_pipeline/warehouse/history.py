@@ -19,6 +19,7 @@ from quantmatrix_pipeline.warehouse.engine import COPY_ROWS, ArrowTransaction, W
 ANALYSIS_TYPE = "technical"
 KEYS = ("instrument_id", "session")
 TABLE = "market_analysis_history"
+_AS_TEXT = {"raw_analysis": "raw_text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,19 +233,23 @@ def take_due(transaction: ArrowTransaction) -> dict[int, date]:
 def replace_snapshots(transaction: ArrowTransaction, rows: pa.Table, as_of: datetime) -> int:
     """Make these the latest snapshots; a row older than the one that stands there is left out. Return how many changed.
 
-    `rows` has instrument_id, session, expiry_timestamp, close and the indicator columns, one row per instrument.
+    `rows` has instrument_id, session, expiry_timestamp, close and the indicator columns, one row per instrument;
+    `raw_analysis`, where it is among them, as the text of JSON.
     """
     if rows.num_rows == 0:
         return 0
     transaction.lock("history")
     staged = rows.append_column("as_of", pa.repeat(pa.scalar(as_of, pa.timestamp("us", "UTC")), rows.num_rows))
-    transaction.stage("new_snapshots", staged, like="market_analysis_cache")
+    # The driver has no jsonb to copy into: it goes in as text, and is read as JSON where the row is written.
+    table = "(SELECT *, '' AS raw_text FROM market_analysis_cache) AS with_text"
     names = staged.column_names
+    transaction.stage("new_snapshots", staged.rename_columns([_AS_TEXT.get(n, n) for n in names]), like=table)
+    values = [f"CAST({_AS_TEXT[n]} AS jsonb)" if n in _AS_TEXT else n for n in names]
     content = [name for name in names if name not in ("instrument_id", "as_of")]
     changed = transaction.query(f"""
         WITH written AS (
             INSERT INTO market_analysis_cache AS c ({", ".join(names)})
-            SELECT {", ".join(names)} FROM new_snapshots ORDER BY instrument_id
+            SELECT {", ".join(values)} FROM new_snapshots ORDER BY instrument_id
             ON CONFLICT (instrument_id, analysis_type) DO UPDATE SET
                 {", ".join(f"{name} = excluded.{name}" for name in names if name != "instrument_id")}
             WHERE c.session <= excluded.session

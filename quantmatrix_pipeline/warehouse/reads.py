@@ -200,6 +200,18 @@ def snapshot(warehouse: Warehouse, instrument_id: int, columns: Sequence[str]) -
     )
 
 
+def raw_analysis(warehouse: Warehouse, instrument_id: int) -> tuple[date, str | None] | None:
+    """Return the session of an instrument's latest snapshot and its `raw_analysis` as the text of JSON, which is None
+    where a release before wrote it; None without a snapshot.
+    """
+    rows = warehouse.read(
+        "SELECT session, CAST(raw_analysis AS text) AS raw_analysis FROM market_analysis_cache"
+        " WHERE instrument_id = $1 AND analysis_type = $2",
+        [instrument_id, ANALYSIS_TYPE],
+    ).to_pylist()
+    return (rows[0]["session"], rows[0]["raw_analysis"]) if rows else None
+
+
 def _analysis_columns(columns: Sequence[str]) -> str:
     computed = [f"c.{name}" for name in ("session", "as_of", "expiry_timestamp", "close")]
     company = [f"{_company(name)} AS {name}" for name in COMPANY_COLUMNS]

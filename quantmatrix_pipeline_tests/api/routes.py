@@ -19,6 +19,8 @@ EVERY_ROUTE = {
     "/api/v1/snapshots": "/api/v1/snapshots",
     "/api/v1/snapshots/{symbol}": "/api/v1/snapshots/GOOG",
     "/api/v1/snapshots/{symbol}/history": "/api/v1/snapshots/FB/history?limit=100",
+    "/api/v1/snapshots/{symbol}/analysis": "/api/v1/snapshots/AAPL/analysis",
+    "/api/v1/snapshots/{symbol}/history/{session}/analysis": "/api/v1/snapshots/MSFT/history/2012-06-15/analysis",
 }
 
 MANY_ROWS = {

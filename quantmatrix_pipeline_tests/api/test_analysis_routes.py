@@ -112,6 +112,53 @@ def test_a_snapshot_and_the_newest_recorded_row_and_ta_show_the_same_numbers(cli
         assert snapshot[name] == recorded[name] == indicators[name], name
 
 
+def counts(analysis: dict[str, Any]) -> dict[str, int]:
+    told = {"gaps": "gaps_unfilled_{}", "trend_lines": "trend_{}_count"}
+    return {
+        column.format(side): sum(item["side"] == side for item in analysis[name])
+        for name, column in told.items()
+        for side in ("up", "down")
+    }
+
+
+def test_the_stored_analysis_of_a_snapshot_is_the_one_computed_for_its_session_and_has_what_its_row_counts(
+    client: TestClient,
+) -> None:
+    for row in client.get("/api/v1/snapshots").json()["data"]:
+        url = f"/api/v1/snapshots/{row['symbol']}"
+        stored = client.get(f"{url}/analysis").json()
+        assert stored == client.get(f"{url}/history/{row['session']}/analysis").json()
+        assert stored["bar"]["close"] == row["close"]
+        for name, count in counts(stored).items():
+            assert count == (row[name] or 0), name
+        assert stored["stage_rules"] == {
+            "version": row["stage_rules_version"], "flat_pct": row["stage_flat_pct"],
+            "near_pct": row["stage_near_pct"], "far_pct": row["stage_far_pct"],
+        }  # fmt: skip
+
+
+def test_the_analysis_of_a_past_session_has_what_its_recorded_row_counts(client: TestClient) -> None:
+    url = "/api/v1/snapshots/AAPL/history"
+    rows = client.get(f"{url}?start=2012-02-01&end=2012-12-31").json()["data"][::20]
+    for row in rows:
+        past = client.get(f"{url}/{row['session']}/analysis").json()
+        assert counts(past) == {name: row[name] for name in counts(past)}
+        assert past["bar"]["close"] == row["close"]
+        assert all(gap["session"] <= row["session"] for gap in past["gaps"])
+    assert any(row["trend_up_count"] for row in rows)
+    before = client.get(f"{url}/2000-06-15/analysis")
+    assert before.status_code == 200, "whether that session was ever recorded or not"
+
+
+def test_an_analysis_needs_a_bar_of_its_session(client: TestClient) -> None:
+    holiday = client.get("/api/v1/snapshots/AAPL/history/2012-12-25/analysis")
+    assert (holiday.status_code, holiday.json()["type"]) == (404, "urn:quantmatrix:problem:no-bar")
+    assert holiday.json()["detail"] == "AAPL has no usable bar of 2012-12-25; the newest up to then is of 2012-12-24"
+    assert "no session" in client.get("/api/v1/snapshots/BARE/history/2012-12-24/analysis").json()["detail"]
+    assert client.get("/api/v1/snapshots/BARE/analysis").json()["type"] == "urn:quantmatrix:problem:no-snapshot"
+    assert client.get("/api/v1/snapshots/AAPL/history/20121224/analysis").status_code == 422
+
+
 def test_breadth_is_what_the_recorded_rows_of_the_session_add_up_to(client: TestClient) -> None:
     url = "/api/v1/market/breadth"
     told = client.get(f"{url}?start=2013-02-25&end=2013-03-01").json()

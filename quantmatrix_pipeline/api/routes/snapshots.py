@@ -5,11 +5,23 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request, Response
 
 from quantmatrix_pipeline.api import screen
-from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, flagged, require_snapshot
+from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, flagged, raw_analysis, raw_analysis_at, require_snapshot
 from quantmatrix_pipeline.api.models.indicators import Snapshot, SnapshotHistory, Snapshots
-from quantmatrix_pipeline.api.parameters import End, Limit, OpenWarehouse, Start, SymbolPath, known_parameters, ordered
+from quantmatrix_pipeline.api.models.raw_analysis import RawAnalysis
+from quantmatrix_pipeline.api.parameters import (
+    CurrentSettings,
+    End,
+    Limit,
+    OpenWarehouse,
+    SessionPath,
+    Start,
+    SymbolPath,
+    known_parameters,
+    ordered,
+)
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import ROWS, json_response, rows_response
+from quantmatrix_pipeline.snapshots.method import Method
 from quantmatrix_pipeline.warehouse import reads
 
 router = APIRouter(tags=["snapshots"])
@@ -65,3 +77,31 @@ def recorded(
     instrument = reads.find_instrument(warehouse, symbol)
     rows = reads.history(warehouse, instrument.instrument_id, COLUMN_NAMES, start=start, end=end, newest=limit)
     return rows_response(request, rows, symbol=instrument.symbol)
+
+
+@router.get(
+    "/snapshots/{symbol}/analysis",
+    response_model=RawAnalysis,
+    responses=documented(304, 404, 422, 503),
+    dependencies=[Depends(known_parameters)],
+)
+def latest_analysis(
+    request: Request, warehouse: OpenWarehouse, settings: CurrentSettings, symbol: SymbolPath
+) -> Response:
+    """Return the zones, lines and thresholds behind the latest snapshot of one instrument."""
+    instrument = reads.find_instrument(warehouse, symbol)
+    return json_response(request, raw_analysis(warehouse, instrument, Method.of(settings.settings)))
+
+
+@router.get(
+    "/snapshots/{symbol}/history/{session}/analysis",
+    response_model=RawAnalysis,
+    responses=documented(304, 404, 422, 503),
+    dependencies=[Depends(known_parameters)],
+)
+def past_analysis(
+    request: Request, warehouse: OpenWarehouse, settings: CurrentSettings, symbol: SymbolPath, session: SessionPath
+) -> Response:
+    """Return the same as of any session, computed from the stored bars up to it; recorded or not."""
+    instrument = reads.find_instrument(warehouse, symbol)
+    return json_response(request, raw_analysis_at(warehouse, instrument, session, Method.of(settings.settings)))
