@@ -26,11 +26,33 @@ by 1.5 % in the median and by 21 % at worst when it stands on 270.
 Relative strength and the ranks depend on other instruments as well. A bar that comes late restates its own instrument's
 rows and, at the newest session, everybody's; at older sessions the others keep where they stood by what was known then.
 
+[Adding an indicator](adding-an-indicator.md) is one entry of the catalogue and one function.
+
 """
 
 HEADER = """\
 | column | unit | first bar | formula | source |
 |---|---|---|---|---|
+"""
+
+RAW_ANALYSIS = """
+## What does not fit in columns
+
+`market_analysis_cache.raw_analysis` is JSON, about 0.9 kB in the mean:
+
+| member | says |
+|---|---|
+| `bar` | open, high, low, close, volume of the row's bar |
+| `bars`, `first_session` | how many bars the row follows from, and since when |
+| `gaps` | the open ones, oldest first: `side`, `session` of the bar behind the gap, `low`, `high`, `percent` |
+| `trend_lines` | those that hold: `side`, two `pivots` (`session`, `price`), `price` at this bar, `slope` per bar |
+| `stage_rules` | `version` and thresholds by which `stage_label` was told |
+
+`side` is up or down; a gap's `percent` is its width, of the edge at which price stood before; a line's sides are up under
+lows, down over highs. There are as many gaps and lines as the row's `gaps_unfilled_*` and `trend_*_count` say. Prices, slopes and the volume are
+told in the shares of the row's session. The history does not store it: for each of its rows it follows from the bars up
+to that session, and would double the table. `/api/v1/snapshots/{symbol}/history/{session}/analysis` computes it for any
+session, by the thresholds in force; `/api/v1/snapshots/{symbol}/analysis` is that of the snapshot.
 """
 
 BREADTH_INTRODUCTION = """
@@ -53,7 +75,7 @@ at each recorded session: its newest revision is the sum of the newest revisions
 
 def page() -> str:
     """Return the page as Markdown."""
-    return INTRODUCTION + _table(CATALOGUE) + BREADTH_INTRODUCTION + _table(BREADTH)
+    return INTRODUCTION + _table(CATALOGUE) + RAW_ANALYSIS + BREADTH_INTRODUCTION + _table(BREADTH)
 
 
 def _table(indicators: Iterable[Indicator]) -> str:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from quantmatrix_pipeline.api.analysis import percentile_rank, regime
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.api.conftest import Filled
 
 OPERATORS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le, "eq": operator.eq}
 NAMES = [column.name for column in COLUMNS]
@@ -148,6 +149,24 @@ def test_the_analysis_of_a_past_session_has_what_its_recorded_row_counts(client:
     assert any(row["trend_up_count"] for row in rows)
     before = client.get(f"{url}/2000-06-15/analysis")
     assert before.status_code == 200, "whether that session was ever recorded or not"
+
+
+def test_a_snapshot_of_a_release_that_stored_no_analysis_has_the_one_that_its_bars_give(
+    client: TestClient, filled: Filled
+) -> None:
+    stored = client.get("/api/v1/snapshots/FB/analysis").json()
+    owner = Warehouse(filled.owner_url)
+    of_fb = "instrument_id = (SELECT instrument_id FROM instrument_symbols WHERE symbol = 'FB')"
+    kept = owner.scalar(f"SELECT raw_analysis::text FROM market_analysis_cache WHERE {of_fb}")
+    assert kept is not None
+    try:
+        owner.execute(f"UPDATE market_analysis_cache SET raw_analysis = NULL WHERE {of_fb}")
+        assert client.get("/api/v1/snapshots/FB/analysis").json() == stored
+    finally:
+        owner.execute(
+            f"UPDATE market_analysis_cache SET raw_analysis = CAST(:kept AS jsonb) WHERE {of_fb}", {"kept": kept}
+        )
+        owner.close()
 
 
 def test_an_analysis_needs_a_bar_of_its_session(client: TestClient) -> None:
