@@ -13,7 +13,6 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import (
-    COLUMN_INDEX,
     OWN,
     STAGE_FIRST_ROW,
     STAGE_LABELS,
@@ -96,10 +95,10 @@ class MarketBreadth:
         bars = np.flatnonzero(due.any(axis=1))
         if len(bars):
             extremes = _new_extremes(panel)
-            for block in engine.blocks(panel, first_row=int(bars[0])):
+            for block in engine.blocks(panel, columns=_INPUTS, first_row=int(bars[0])):
                 row, own = np.nonzero(due[block.row0 : block.row1, block.instruments])
                 at = row + block.row0, own + block.instruments.start
-                values = {name: block.values[row, COLUMN_INDEX[name], own] for name in _INPUTS}
+                values = {name: block.values[row, place, own] for place, name in enumerate(_INPUTS)}
                 tally.add(day[(panel.session[at] - first).astype(np.int64)], panel, at, values, extremes)
         return cls(sessions, tally.values())
 
@@ -110,9 +109,8 @@ class MarketBreadth:
         there = panel.select(np.flatnonzero(newest == session))
         tally = _Tally(min(there.width, 1))
         if there.width:
-            rows = engine.last_rows(there)
             at = there.length - 1, np.arange(there.width)
-            values = {name: rows[COLUMN_INDEX[name]] for name in _INPUTS}
+            values = dict(zip(_INPUTS, engine.last_rows(there, columns=_INPUTS), strict=True))
             tally.add(np.zeros(there.width, np.intp), there, at, values, _new_extremes(there))
         return cls(np.full(min(there.width, 1), session, "datetime64[D]"), tally.values())
 

@@ -48,11 +48,13 @@ RAW_ANALYSIS = """
 | `trend_lines` | those that hold: `side`, two `pivots` (`session`, `price`), `price` at this bar, `slope` per bar |
 | `stage_rules` | `version` and thresholds by which `stage_label` was told |
 
-`side` is up or down; a gap's `percent` is its width, of the edge at which price stood before; a line's sides are up under
-lows, down over highs. There are as many gaps and lines as the row's `gaps_unfilled_*` and `trend_*_count` say. Prices, slopes and the volume are
-told in the shares of the row's session. The history does not store it: for each of its rows it follows from the bars up
-to that session, and would double the table. `/api/v1/snapshots/{symbol}/history/{session}/analysis` computes it for any
-session, by the thresholds in force; `/api/v1/snapshots/{symbol}/analysis` is that of the snapshot.
+`side` is up or down; a gap's `percent` is its width, of the edge at which price stood before; a line's sides are up
+under lows, down over highs. There are as many gaps and lines as the row's `gaps_unfilled_*` and `trend_*_count` say.
+Prices, slopes and the volume are told in the shares of the row's session.
+
+The history does not store it: for each of its rows it follows from the bars up to that session, and would double the
+table. `/api/v1/snapshots/{symbol}/history/{session}/analysis` computes it for any session, by the thresholds in force;
+`/api/v1/snapshots/{symbol}/analysis` is that of the snapshot.
 """
 
 BREADTH_INTRODUCTION = """
