@@ -43,6 +43,12 @@ class NoBars(QuantMatrixError):
     """An instrument has no bar that could be used; says what is stored of it instead."""
 
 
+class NoSuchRepair(QuantMatrixError):
+    """A repair was named that does not exist, or that is already as it was to become."""
+
+    exit_code = 2
+
+
 class ChainBusy(QuantMatrixError):
     """Another process holds the lock of this step for longer than we were willing to wait."""
 

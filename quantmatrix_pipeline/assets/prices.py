@@ -68,6 +68,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             lock_wait_seconds=platform.settings.lock_wait_seconds,
             recheck=platform.settings.recheck_sessions,
             tolerance=platform.tolerance,
+            repair_at=platform.repair_at,
         )
         return MaterializeResult(
             metadata={
@@ -79,6 +80,8 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "unchanged": done.unchanged,
                 "rejected": done.rejected,
                 "flagged": done.flagged,
+                "repaired": done.repaired,
+                "repairs_suggested": done.suggested,
                 "rescored": done.rescored,
                 "disputed": done.disputed,
                 "splits": done.splits,

@@ -50,6 +50,7 @@ class Reason(IntFlag):
     VOLUME_SPIKE = auto()
     VOLUME_DROP = auto()
     GAP = auto()
+    STALE = auto()
 
 
 SOFT = Reason.EXTREME_MOVE | Reason.VOLUME_SPIKE | Reason.VOLUME_DROP | Reason.GAP
@@ -80,6 +81,8 @@ class BarRows:
     without_volume
         Shape (number of instruments,): True for an index, which has no volume of its own. Its volume may be NaN and is
         never an anomaly.
+    withheld
+        Shape (n,): rows that repair found to be no trade, to be refused; none where not given.
     """
 
     instrument_index: Ints
@@ -92,6 +95,7 @@ class BarRows:
     unit: Floats
     is_new: Bools
     without_volume: Bools
+    withheld: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.session)
@@ -202,6 +206,8 @@ def _hard_faults(rows: BarRows, calendar: TradingCalendar) -> Flags:
         Reason.HIGH_BELOW_LOW: high < low,
         Reason.NOT_A_SESSION: calendar.index_of(rows.session) == NO_SESSION,
     }
+    if rows.withheld is not None:
+        faults[Reason.STALE] = rows.withheld
     for reason, broken in faults.items():
         if broken.any():
             _mark(reasons, broken, reason)

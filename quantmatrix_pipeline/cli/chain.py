@@ -183,6 +183,9 @@ def _print(report: RunReport, console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
                           f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged")  # fmt: skip
+    if bars.get("repaired") or bars.get("repairs_suggested"):
+        table.add_row("repairs", f"{bars.get('repaired', 0):,} made, {bars.get('repairs_suggested', 0):,} suggested "
+                                 "(`qm repairs list`)")  # fmt: skip
     table.add_row("asked", str(bars.get("asked", "-")))
     if bars.get("failed_symbols"):
         table.add_row("not served", f"{bars['failed_symbols']:,} symbols; {bars['first_failure']}")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import __version__
-from quantmatrix_pipeline.cli import ask, bench, chain, chart, db, doctor, export, reload, status, symbols, up
+from quantmatrix_pipeline.cli import ask, bench, chain, chart, db, doctor, export, reload, repairs, status, symbols, up
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
@@ -35,6 +35,7 @@ app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
 app.add_typer(symbols.app, name="symbols")
 app.add_typer(ask.app, name="vendors")
+app.add_typer(repairs.app, name="repairs")
 app.add_typer(export.app, name="export")
 
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
+from quantmatrix_pipeline.bars.repair.catalogue import MIN_CONFIDENCE
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
@@ -35,6 +36,7 @@ def ingest_daily(
     lock_wait_seconds: float = 600,
     recheck: int = 0,
     tolerance: Tolerance = DEFAULT_TOLERANCE,
+    repair_at: float = MIN_CONFIDENCE,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
 
@@ -52,6 +54,8 @@ def ingest_daily(
         How many of the newest stored sessions are asked for again, of whom something is missing.
     tolerance
         Up to which difference an answer about a stored bar says the same.
+    repair_at
+        The confidence from which a faulty bar is repaired, `mend.OFF` for none.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def ingest_daily(
         if requests:
             instruments = {t.symbol: t for t in wanted}
             by_symbol = {request.symbol: request for request in requests}
-            store = DailyStore(warehouse, calendar, instruments, by_symbol, report, now, tolerance)
+            store = DailyStore(warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at)
             asyncio.run(_fetch(warehouse, provider, store, instruments, by_symbol, report, now, concurrency))
     report.seconds = time.perf_counter() - started
     return report

@@ -5,6 +5,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from types import TracebackType
 
@@ -13,12 +14,15 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.adjustment import SplitTable
-from quantmatrix_pipeline.bars.batch import BarBatch, Bools, Dates, Ints
+from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Basis, Bools, Dates, Ints
+from quantmatrix_pipeline.bars.repair.catalogue import MIN_CONFIDENCE
+from quantmatrix_pipeline.bars.repair.stretches import KnownSplits
 from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
 from quantmatrix_pipeline.ingest.asked import Asked
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
+from quantmatrix_pipeline.ingest.mend import Mended, Mender, TextRows
 from quantmatrix_pipeline.ingest.refused import disputed_bars, refused_bars, unreadable_rows
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.ingest.rows import (
@@ -33,7 +37,7 @@ from quantmatrix_pipeline.ingest.rows import (
 from quantmatrix_pipeline.ingest.tails import Tails
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.providers.contract import BarRequest
-from quantmatrix_pipeline.warehouse import actions, fetches
+from quantmatrix_pipeline.warehouse import actions, fetches, repairs
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
@@ -49,7 +53,16 @@ class _Splits:
 
     def __init__(self, stored: pa.Table) -> None:
         self.table: SplitTable = split_table(stored)
-        self.instrument_id: Ints = np.unique(stored["instrument_id"].to_numpy())
+        owner = stored["instrument_id"].to_numpy()
+        self.instrument_id: Ints = np.unique(owner)
+        ratio = stored["numerator"].to_numpy().astype(np.float64) / stored["denominator"].to_numpy().astype(np.float64)
+        self._each = KnownSplits(owner, stored["ex_date"].to_numpy().astype("datetime64[D]"), ratio)
+
+    def among(self, ids: Ints) -> KnownSplits:
+        """Return the splits of some instruments, sorted; an index is a place among `ids`."""
+        own = np.isin(self._each.instrument_index, ids)
+        place = np.searchsorted(ids, self._each.instrument_index[own]).astype(np.int32)
+        return KnownSplits(place, self._each.ex_date[own], self._each.ratio[own])
 
 
 class DailyStore:
@@ -69,6 +82,10 @@ class DailyStore:
         When these bars are learned; stands as `as_of` beside each of them.
     tolerance
         Up to which difference a bar that is stored already is the same.
+    repair_at
+        The confidence from which a fault is repaired, `mend.OFF` for none.
+    reason
+        Why a stored bar that is corrected is.
     """
 
     def __init__(
@@ -80,6 +97,8 @@ class DailyStore:
         report: IngestReport,
         now: datetime,
         tolerance: Tolerance = DEFAULT_TOLERANCE,
+        repair_at: float = MIN_CONFIDENCE,
+        reason: str = "corrected",
     ) -> None:
         self._warehouse = warehouse
         self._calendar = calendar
@@ -96,6 +115,8 @@ class DailyStore:
         self._source_ids: dict[tuple[str, str, date | None], int] = {}
         self._splits: _Splits | None = None
         self._tails = Tails()
+        self._mender = Mender(repair_at, repairs.decided(warehouse), now)
+        self._reason = reason
         self._writer = KeptWriter(warehouse)
 
     def __enter__(self) -> DailyStore:
@@ -114,16 +135,17 @@ class DailyStore:
         of it or, when anything fails, nothing.
         """
         check_batch(answer.bars, vendor=answer.vendor)
-        bars, place = self._asked.only_asked(answer.bars, answer.asked_from)
+        text = TextRows(answer)
+        bars, place = self._asked.only_asked(text.beside(answer.bars), answer.asked_from)
         source = self._source_id(answer)
         try:
-            self._write(answer, bars, place, source)
+            self._write(answer, text, bars, place, source)
         except BaseException:
             self._tails.empty()
             self._splits = None
             raise
 
-    def _write(self, answer: DailyAnswer, bars: BarBatch, place: Ints, source: int) -> None:
+    def _write(self, answer: DailyAnswer, text: TextRows, bars: BarBatch, place: Ints, source: int) -> None:
         vendor = (answer.vendor, answer.asked_from)
         if vendor not in self._begun:
             self._begun[vendor] = self._asked.since(answer.asked_from), np.full(len(self._asked.instrument_id), _END)
@@ -145,32 +167,38 @@ class DailyStore:
                 tolerance=self._tolerance,
             )
             rows = around.merge(Fetched.of(bars, self._asked.instrument_id[place], source), learned)
-            verdict = self._judge(rows, self._splits)
+            mended = self._mend(rows, self._splits, text)
+            rows = replace(rows, values={name: getattr(mended.bars, name) for name in FIELDS})
+            verdict = rules.validate(mended.bars, self._calendar)
             sound = rows.fetched & ~verdict.rejected
-            counts = tables.write_daily(transaction, table_of(rows, verdict, sound), now, stored=rows.stored)
+            bars_now = table_of(rows, verdict, sound)
+            counts = tables.write_daily(transaction, bars_now, now, reason=self._reason, stored=rows.stored)
+            put_right = mended.repaired & ~rows.fetched & ~verdict.rejected
+            tables.write_daily(transaction, table_of(rows, verdict, put_right), now, reason="repaired")
+            repairs.write_repairs(transaction, mended.log)
             written = np.zeros_like(sound)
             written[sound] = counts.written
-            changed = flags_changed(rows, verdict)
+            changed = flags_changed(rows, verdict) & ~put_right
             if changed.any():
                 rescored = table_of(rows, verdict, changed)
                 tables.write_daily(transaction, rescored, now, reason="rescored", stored=rows.stored)
-            log = self._refused(answer, rows, verdict, now)
+            log = self._refused(text.unread(answer, mended), rows, verdict, mended, now)
             fetches.write_log(transaction, log + disputed_bars(answer.vendor, rows.disputed, self._symbols, now))
-            mark_due(transaction, _changed_since(rows, written | changed, learned))
+            mark_due(transaction, _changed_since(rows, written | changed | put_right, learned))
             moved = np.flatnonzero((first_bar < known) & ~np.isnat(since))
             columns = (self._asked.instrument_id, since, first_bar)
             begun = zip(*(column[moved].tolist() for column in columns), strict=True)
             fetches.move_cursors(transaction, answer.vendor, list(begun), now)
         self._begun[vendor] = since, first_bar
         self._tails.keep(stored_now(rows, sound), rows.concerned, np.unique(rows.stored["instrument_id"]))
-        _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()))
+        _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()), mended)
         for jumped, days in _jumps(rows, written & verdict.gap_detected).items():
             symbol = self._symbols[jumped]
             first, last = self._report.jumps.get(symbol, days)
             self._report.jumps[symbol] = min(first, days[0]), max(last, days[1])
 
     def _refused(
-        self, answer: DailyAnswer, rows: Rows, verdict: rules.Verdict, now: datetime
+        self, answer: DailyAnswer, rows: Rows, verdict: rules.Verdict, mended: Mended, now: datetime
     ) -> list[dict[str, object]]:
         log = refused_bars(
             answer.vendor,
@@ -178,7 +206,7 @@ class DailyStore:
             rows.session,
             rows.values,
             verdict.reasons,
-            np.flatnonzero(rows.fetched & verdict.rejected),
+            np.flatnonzero(rows.fetched & verdict.rejected & ~mended.text),
             self._symbols,
             now,
         )
@@ -191,7 +219,8 @@ class DailyStore:
             self._sources = tables.sources(self._warehouse)
         return self._source_ids[source]
 
-    def _judge(self, rows: Rows, splits: _Splits) -> rules.Verdict:
+    def _mend(self, rows: Rows, splits: _Splits, text: TextRows) -> Mended:
+        """Return the rows as validation takes them, with what is wrong and can be repaired put right."""
         first_of = first_rows(rows.instrument_id)  # the rows are sorted: one run per instrument
         index = (np.cumsum(first_of) - 1).astype(np.int32)
         ids = rows.instrument_id[first_of]
@@ -201,17 +230,17 @@ class DailyStore:
         unit[split] = stored_units(
             splits.table, rows.instrument_id[split], rows.session[split], rows.source_id[split], self._sources
         )
-        return rules.validate(
-            rules.BarRows(
-                instrument_index=index,
-                session=rows.session,
-                **rows.values,
-                unit=unit,
-                is_new=rows.judged,
-                without_volume=np.isin(ids, self._indices),
-            ),
-            self._calendar,
+        bars = rules.BarRows(
+            instrument_index=index,
+            session=rows.session,
+            **{name: rows.values[name] for name in FIELDS},  # type: ignore[arg-type]  # arrays all of them
+            unit=unit,
+            is_new=rows.judged,
+            without_volume=np.isin(ids, self._indices),
         )
+        raw = [number for number, (_, basis, _) in self._sources.items() if basis == Basis.RAW]
+        adjusted = ~np.isin(rows.source_id, raw)
+        return self._mender.mend(bars, rows, text.among(rows, self._instruments), splits.among(ids), adjusted)
 
 
 def store_answer(
@@ -223,10 +252,12 @@ def store_answer(
     report: IngestReport,
     now: datetime,
     tolerance: Tolerance = DEFAULT_TOLERANCE,
+    repair_at: float = MIN_CONFIDENCE,
+    reason: str = "corrected",
 ) -> None:
     """Store one part by itself; see `DailyStore`."""
     asked = {symbol: requests[symbol] for symbol in answer.bars.symbols if symbol in requests}
-    with DailyStore(warehouse, calendar, instruments, asked, report, now, tolerance) as parts:
+    with DailyStore(warehouse, calendar, instruments, asked, report, now, tolerance, repair_at, reason) as parts:
         parts.store(answer)
 
 
@@ -293,17 +324,20 @@ def _count(
     counts: tables.WriteCounts,
     logged: int,
     rescored: int,
+    mended: Mended,
 ) -> None:
     """Add to the report what one part came to."""
-    reasons = verdict.reasons[rows.fetched]
-    report.fetched += len(reasons) + len(answer.unreadable)
+    reasons = verdict.reasons[rows.fetched & ~(mended.text & verdict.rejected)]  # text is counted as it came
+    report.fetched += int((rows.fetched & ~mended.text).sum()) + len(answer.unreadable)
+    report.repaired += int((mended.repaired & ~verdict.rejected).sum())
+    report.suggested += sum(not row["applied"] for row in mended.log)
     report.inserted += counts.inserted
     report.revised += counts.revised
     report.unchanged += counts.unchanged
     report.rejected += logged
     report.rescored += rescored
     report.disputed += len(rows.disputed.session)
-    report.flagged += int(((reasons != 0) & ~verdict.rejected[rows.fetched]).sum())
+    report.flagged += int(((verdict.reasons != 0) & ~verdict.rejected & rows.fetched).sum())
     report.splits += len(answer.splits)
     report.dividends += len(answer.dividends)
     times = np.bincount(reasons)

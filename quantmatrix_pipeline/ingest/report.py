@@ -13,8 +13,10 @@ class IngestReport:
 
     The counts add up: ``fetched == inserted + revised + unchanged + rejected``. `rescored` counts stored bars whose
     flags changed because a bar before them was filled in; they are not among the fetched. `disputed` counts those among
-    the unchanged of which another vendor than theirs said something else. `jumps` are the symbols whose
-    price jumped as far as a split would make it without a split that is known, with the first and last such session.
+    the unchanged of which another vendor than theirs said something else. `repaired` counts bars, fetched or stored,
+    that hold other numbers than came, `suggested` the faults that were too unsure for that. `jumps` are the symbols
+    whose price jumped as far as a split would make it without a split that is known, with the first and last such
+    session.
     """
 
     vendor: str
@@ -30,6 +32,8 @@ class IngestReport:
     rescored: int = 0
     disputed: int = 0
     flagged: int = 0
+    repaired: int = 0
+    suggested: int = 0
     splits: int = 0
     dividends: int = 0
     reasons: Counter[str] = field(default_factory=Counter)

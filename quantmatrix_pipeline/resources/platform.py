@@ -15,6 +15,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import Tolerance
+from quantmatrix_pipeline.ingest.mend import OFF
 from quantmatrix_pipeline.providers.contract import MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
@@ -97,6 +98,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def tolerance(self) -> Tolerance:
         """Up to which difference a bar that comes again says the same."""
         return Tolerance(self.settings.price_tolerance, self.settings.volume_tolerance)
+
+    @property
+    def repair_at(self) -> float:
+        """The confidence from which a faulty bar is repaired."""
+        return self.settings.repair_confidence if self.settings.repair else OFF
 
     @property
     def benchmark(self) -> str:

@@ -142,6 +142,13 @@ class Settings(VendorFields):
     )
     profile_max_age_days: int = Field(7, ge=1, description="a company's profile is asked for anew after so many days")
     profile_calls: int = Field(200, ge=0, description="at most so many calls for profiles per refresh")
+    repair: bool = Field(True, description="whether bars with a fault that can be put right are repaired")
+    repair_confidence: float = Field(
+        0.9,
+        ge=0.5,
+        le=1,
+        description="from which confidence on; what is less sure is only suggested (`qm repairs list`)",
+    )
     coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
     stage_flat_percent: float = Field(
         0.05, gt=0, le=10, description="weekly stage: up to this change in a week the 30-week average is flat"

@@ -222,3 +222,20 @@ def member_ids(warehouse: Warehouse) -> dict[int, list[str]]:
         FROM index_constituents WHERE is_active GROUP BY instrument_id
     """)
     return {row.instrument_id: list(row.indexes) for row in rows}
+
+
+def named(warehouse: Warehouse, instrument_ids: Sequence[int]) -> list[Tracked]:
+    """Return these instruments under their current symbols, whether they are tracked or not."""
+    rows = warehouse.rows(
+        """
+        SELECT i.instrument_id, s.symbol, i.kind, i.calendar, coalesce(u.first_tracked, s.valid_from) AS first_tracked,
+               coalesce(u.reasons, ARRAY[]::text[]) AS reasons, i.delisted_on
+        FROM instruments i
+        JOIN instrument_symbols s ON s.instrument_id = i.instrument_id AND s.valid_to IS NULL
+        LEFT JOIN symbol_universe u ON u.instrument_id = i.instrument_id
+        WHERE i.instrument_id = ANY (CAST(:ids AS integer[]))
+        ORDER BY s.symbol COLLATE "C"
+        """,
+        ids=list(instrument_ids),
+    )
+    return [Tracked(**{**row._mapping, "reasons": tuple(row.reasons)}) for row in rows]
