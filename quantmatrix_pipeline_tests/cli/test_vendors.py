@@ -185,7 +185,7 @@ def test_the_list_names_every_vendor_what_it_waits_for_and_asks_nobody(user: Use
     lines = done.stdout.splitlines()
     rows = {line.split()[0]: line.split() for line in lines[1 : 1 + len(VENDORS)]}
     assert set(rows) == set(VENDORS)
-    assert rows["alpha_vantage"][1:3] == ["missing", "closed"]
+    assert rows["alpha_vantage"][1:3] == ["missing", "-"]
     assert rows["finnhub"][1:3] == ["ok", "open"]
     told = "\n".join(lines[1 + len(VENDORS) :])
     assert "finnhub: bars_1m, bars_5m," in told
