@@ -63,6 +63,7 @@ class Tile:
         "_out",
         "_panel",
         "_places",
+        "_true_range",
         "_week_starts",
         "row0",
         "row1",
@@ -93,6 +94,7 @@ class Tile:
             self._with_the_row_before(name, field)
             for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
         )
+        self._true_range: Floats | None = None
         self._week_starts: list[Weeks] | None = None
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
@@ -129,6 +131,18 @@ class Tile:
     @property
     def low_before(self) -> Floats:
         return self._low[:-1]
+
+    @property
+    def true_range(self) -> Floats:
+        """Shape (rows, width): TR = max(H, C[1]) - min(L, C[1]) (Wilder 1978); bar 0, without a close before it, H - L.
+
+        Computed for the first family that asks, and not to be written to.
+        """
+        if self._true_range is None:
+            span = np.maximum(self.high, self.close_before, out=self.scratch("true range"))
+            span -= np.minimum(self.low, self.close_before, out=self.scratch("a"))
+            self._true_range = span
+        return self._true_range
 
     def earlier_close(self, lag: int) -> Floats:
         """Return the closes `lag` bars before the rows `since(lag)` of the tile."""

@@ -8,7 +8,6 @@ from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.recursions import wilder, wilder_sum
 from quantmatrix_pipeline.indicators.tile import Tile, where_zero
-from quantmatrix_pipeline.indicators.volatility import true_range
 
 
 class DirectionalMovement(Family):
@@ -32,7 +31,7 @@ class DirectionalMovement(Family):
             np.greater(mine, other, out=larger)
             np.maximum(mine, 0.0, out=movement)
             np.multiply(movement, larger, out=movement)  # a masked copy mispredicts at every other bar
-        true_range(tile, inputs[2])
+        np.copyto(inputs[2], tile.true_range)
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
         (plus, minus, _), dx = sums, inputs[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,13 +12,18 @@ from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.recursions import wilder
 from quantmatrix_pipeline.indicators.sides import SIDES, SidedPrice, just_above, just_below
-from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.volatility import true_range
+from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile
 
 PIVOT_BARS = 20  # on each side of a pivot
 PIVOTS = 10  # remembered
 LINES = 3  # from the newest pivots
 LEEWAY = 0.1  # in ATR14, by which a price may lie beyond a line
+
+_RING = 1 << (PIVOTS + TILE_ROWS // PIVOT_BARS).bit_length()
+"""Pivots kept for each side of an instrument: those remembered, and as many more as a tile may hold."""
+
+_SINCE = np.arange(1, PIVOT_BARS + 1)[:, None]
+_EARLIER = np.arange(1, PIVOTS)[:, None]
 
 Places = npt.NDArray[np.intp]
 
@@ -47,82 +54,152 @@ class TrendLines(Family):
         self._low = SidedPrice("trend low", PIVOT_BARS, width)
         self._bound = np.full((PIVOT_BARS, flat), np.nan)
         self._lowest = np.full((PIVOT_BARS + 1, flat), np.nan)
-        self._pivots = np.full((PIVOTS, flat), np.nan)  # the newest first
-        self._pivot_bars = np.zeros((PIVOTS, flat))
-        self._level = np.zeros((LINES, flat))  # at the line's newer pivot
-        self._slope = np.zeros((LINES, flat))  # per bar
-        self._partner = np.zeros((LINES, flat))  # place of its older pivot among the pivots
-        self._holds = np.zeros((LINES, flat), np.bool_)
-        self._any_holds = False
+        self._found = np.zeros(flat, np.int64)  # pivots so far; the n-th stands in row n of a ring, counted from 0
+        self._pivots = np.full((_RING, flat), np.nan)
+        self._pivot_bars = np.zeros((_RING, flat))
+        self._partner = np.zeros((_RING, flat), np.int64)  # how many pivots before stands the line's older one; 0: none
+        self._lines = np.zeros((3, LINES, flat))  # level at the newer pivot, slope per bar, the newer pivot's bar
+        self._holds = np.zeros((LINES, flat), np.bool_)  # the line from pivot n is in row n % LINES
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        true_range(tile, inputs[0])
+        np.copyto(inputs[0], tile.true_range)
 
     def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
-        flat = (-1, SIDES * tile.width)
-        low = self._low.advance(tile, tile.low, tile.high).reshape(flat)
-        leeway = sums[0] * (LEEWAY * self.averages[0].weight)
-        bound = low[PIVOT_BARS:] + np.concatenate((leeway, leeway), axis=1)
-        bound += TOLERANCE * np.absolute(low[PIVOT_BARS:])
-        bounds = np.concatenate((self._bound, bound))
-        lowest = np.concatenate((self._lowest, _lowest(low)[-tile.rows :]))
-        self._bound, self._lowest = bounds[tile.rows :], lowest[tile.rows :]
-
-        candidate = low[: tile.rows]
-        pivots = candidate < just_below(lowest[PIVOT_BARS + 1 :])
-        pivots &= candidate <= just_above(lowest[: tile.rows])
-        row, place = np.nonzero(pivots)
-        first = np.searchsorted(row, np.arange(tile.rows + 1)).tolist()
-        counts = self._counts(tile).reshape(flat)
-        for k in range(tile.rows):
-            bar = float(tile.row0 + k)
-            if self._any_holds:
-                age = bar - self._pivot_bars[:LINES]
-                self._holds &= self._level + self._slope * age <= bound[k]
-            at = place[first[k] : first[k + 1]]
-            if len(at):
-                self._draw(at, bar - PIVOT_BARS, candidate[k, at], bounds[k + 1 : k + 1 + PIVOT_BARS, at])
-            if self._any_holds:
-                np.sum(self._holds, axis=0, out=counts[k])
-            else:
-                counts[k] = 0.0
-        self._any_holds = bool(self._holds.any())
+        low = self._low.advance(tile, tile.low, tile.high).reshape(-1, SIDES * tile.width)
+        bounds = self._bounds(tile, low[PIVOT_BARS:], sums[0])
+        row, place = self._new_pivots(tile, low)
+        drawn = self._draw(row, place, (tile.row0 - PIVOT_BARS + row).astype(np.float64), low[row, place], bounds)
+        self._follow(tile, bounds[PIVOT_BARS:], drawn)
         return None
 
-    def _draw(self, at: Places, bar: float, level: Floats, bounds: Floats) -> None:
-        """Take in the pivots of some instruments, all at one bar, and draw the lines from them.
+    def _bounds(self, tile: Tile, low: Floats, true_range_sum: Floats) -> Floats:
+        """Return what a line may reach and still hold, shape (20 + rows, places): from 20 bars before the tile on."""
+        bounds = tile.work.floats("trend bound", PIVOT_BARS + tile.rows, low.shape[1])
+        bounds[:PIVOT_BARS] = self._bound
+        own = bounds[PIVOT_BARS:]
+        leeway = np.multiply(true_range_sum, LEEWAY * self.averages[0].weight, out=tile.scratch("a"))
+        sided = (tile.rows, SIDES, tile.width)
+        np.add(low.reshape(sided), leeway[:, None], out=own.reshape(sided))
+        rounding = np.absolute(low, out=tile.work.floats("trend rounding", *low.shape))
+        rounding *= TOLERANCE
+        own += rounding
+        self._bound[...] = bounds[tile.rows :]
+        return bounds
 
-        `bounds` are those of the bars since, shape (20, len(at)): what a line may reach and still hold.
-        """
-        self._pivots[1:, at], self._pivots[0, at] = self._pivots[:-1, at], level
-        self._pivot_bars[1:, at], self._pivot_bars[0, at] = self._pivot_bars[:-1, at], bar
-        for state in (self._level, self._slope, self._partner, self._holds):
-            state[1:, at] = state[:-1, at]
-        self._partner[1:, at] += 1.0
-        self._holds[1:, at] &= self._partner[1:, at] < PIVOTS
+    def _new_pivots(self, tile: Tile, low: Floats) -> tuple[Places, Places]:
+        """Return the rows at which pivots become known, ascending, and whose they are."""
+        lowest = tile.work.floats("trend lowest", PIVOT_BARS + 1 + tile.rows, low.shape[1])
+        lowest[: PIVOT_BARS + 1] = self._lowest
+        _lowest(tile, low, lowest[PIVOT_BARS + 1 :])
+        self._lowest[...] = lowest[tile.rows :]
+        below = low[: tile.rows] < lowest[PIVOT_BARS + 1 :]  # few; rounding is looked at in these alone
+        row, place = np.divmod(np.flatnonzero(below), low.shape[1])
+        candidate = low[row, place]
+        pivots = candidate < just_below(lowest[row + PIVOT_BARS + 1, place])
+        pivots &= candidate <= just_above(lowest[row, place])
+        return row[pivots], place[pivots]
 
-        lower = self._pivots[1:, at] < just_below(level)
-        partner = 1 + lower.argmax(axis=0)
-        slope = (level - self._pivots[partner, at]) / (bar - self._pivot_bars[partner, at])
-        since = np.arange(1.0, PIVOT_BARS + 1.0)[:, None]
-        self._level[0, at], self._slope[0, at], self._partner[0, at] = level, slope, partner
-        self._holds[0, at] = lower.any(axis=0) & (level + slope * since <= bounds).all(axis=0)
-        self._any_holds = self._any_holds or bool(self._holds[0, at].any())
+    def _draw(self, row: Places, place: Places, bar: Floats, level: Floats, bounds: Floats) -> _Drawn:
+        """Take in pivots, in the order of the rows at which they become known, and draw the line from each."""
+        flat = len(self._found)
+        pivots, pivot_bars, partners = (ring.ravel() for ring in (self._pivots, self._pivot_bars, self._partner))
+        number = self._found[place] + _rank(place)
+        self._found += np.bincount(place, minlength=flat)
+        own = number % _RING * flat + place
+        pivots[own], pivot_bars[own] = level, bar
+
+        lower = pivots[(number - _EARLIER) % _RING * flat + place] < just_below(level)
+        holds = lower.any(axis=0)
+        partner = np.where(holds, lower.argmax(axis=0) + 1, 0)
+        partners[own] = partner
+        at = np.flatnonzero(holds)
+        older = (number[at] - partner[at]) % _RING * flat + place[at]
+        slope = np.zeros(len(row))
+        slope[at] = (level[at] - pivots[older]) / (bar[at] - pivot_bars[older])
+        since = bounds.ravel()[(row[at] + _SINCE) * flat + place[at]]
+        holds[at] = (level[at] + slope[at] * _SINCE <= since).all(axis=0)
+
+        gone_row, gone_at = [], []
+        for age in (1, 2):  # a line goes once its older pivot is no longer among those remembered
+            forgotten = np.flatnonzero(partners[(number - age) % _RING * flat + place] + age >= PIVOTS)
+            gone_row.append(row[forgotten])
+            gone_at.append((number[forgotten] - age) % LINES * flat + place[forgotten])
+        rows = np.concatenate(gone_row)
+        order = np.argsort(rows, kind="stable")
+        return _Drawn(
+            row,
+            number % LINES * flat + place,
+            np.stack((level, slope, bar)),
+            holds,
+            rows[order],
+            np.concatenate(gone_at)[order],
+        )
+
+    def _follow(self, tile: Tile, bound: Floats, drawn: _Drawn) -> None:
+        """Go through the tile bar by bar: which lines still hold, and which are new."""
+        level, slope, pivot_bar = self._lines
+        lines, holds = self._lines.reshape(3, -1), self._holds.ravel()
+        reached = tile.work.floats("trend reached", 1, *level.shape)[0]
+        within = tile.work.bools("trend within", 1, *level.shape)[0]
+        any_holds = bool(holds.any())
+        new, gone = (np.searchsorted(r, np.arange(tile.rows + 1)).tolist() for r in (drawn.row, drawn.gone_row))
+        for k, count in enumerate(self._counts(tile)):
+            if any_holds:
+                np.subtract(float(tile.row0 + k), pivot_bar, out=reached)
+                np.multiply(slope, reached, out=reached)
+                np.add(level, reached, out=reached)
+                np.less_equal(reached, bound[k], out=within)
+                np.logical_and(self._holds, within, out=self._holds)
+            if new[k] < new[k + 1]:
+                some = slice(new[k], new[k + 1])
+                at = drawn.at[some]
+                lines[:, at] = drawn.lines[:, some]
+                holds[at] = drawn.holds[some]
+                any_holds = any_holds or bool(drawn.holds[some].any())
+            if gone[k] < gone[k + 1]:
+                holds[drawn.gone_at[gone[k] : gone[k + 1]]] = False
+            np.sum(self._holds.view(np.int8), axis=0, dtype=np.int8, out=count)
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         counts = self._counts(tile)
-        np.copyto(tile.out("trend_up_count"), counts[:, 0])
-        np.copyto(tile.out("trend_down_count"), counts[:, 1])
+        np.copyto(tile.out("trend_up_count"), counts[:, : tile.width])
+        np.copyto(tile.out("trend_down_count"), counts[:, tile.width :])
 
     @staticmethod
-    def _counts(tile: Tile) -> Floats:
-        """Shape (rows, 2, width): lines under lows, lines over highs."""
-        return tile.work.floats("trend lines", tile.rows, SIDES, tile.width)
+    def _counts(tile: Tile) -> npt.NDArray[np.int8]:
+        """Shape (rows, 2 x width): lines under lows, then lines over highs."""
+        return tile.work.bools("trend lines", tile.rows, SIDES * tile.width).view(np.int8)
 
 
-def _lowest(price: Floats) -> Floats:
-    """Return the lowest of each row and the nineteen before it, for the rows that have them."""
-    lowest = price
-    for lag in (1, 2, 4, 8, 4):
-        lowest = np.minimum(lowest[lag:], lowest[:-lag])
-    return lowest
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The lines of a tile's new pivots, shape (pivots,) each, ascending by the row at which they become known.
+
+    `at` is a line's place among all lines, `lines` what stands there (level, slope, bar of the pivot), `holds` whether
+    it holds there; `gone_row` and `gone_at` are the rows and the places of older lines that end.
+    """
+
+    row: Places
+    at: Places
+    lines: Floats
+    holds: Bools
+    gone_row: Places
+    gone_at: Places
+
+
+def _rank(place: Places) -> Places:
+    """Count, for each entry, the equal ones before it."""
+    order = np.argsort(place, kind="stable")
+    ascending = place[order]
+    rank = np.empty_like(place)
+    rank[order] = np.arange(len(place)) - np.searchsorted(ascending, ascending)
+    return rank
+
+
+def _lowest(tile: Tile, price: Floats, out: Floats) -> None:
+    """Write the lowest of each row and the nineteen before it, for the last rows of `price`, as many as `out` has."""
+    lowest = price[-len(out) - PIVOT_BARS + 1 :]
+    for n, lag in enumerate((1, 2, 4, 8)):
+        shorter = tile.work.floats(f"trend lowest {n % 2}", len(lowest) - lag, out.shape[1])
+        lowest = np.minimum(lowest[lag:], lowest[:-lag], out=shorter)
+    np.minimum(lowest[4:], lowest[:-4], out=out)

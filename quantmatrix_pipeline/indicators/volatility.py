@@ -1,4 +1,4 @@
-"""True range and its averages: ATR, and ATR in percent of the price."""
+"""Averages of the true range: ATR, and ATR in percent of the price."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from quantmatrix_pipeline.indicators.recursions import wilder
 from quantmatrix_pipeline.indicators.tile import Tile
 
 
-def true_range(tile: Tile, out: Floats) -> None:
-    """Write TR = max(H, C[1]) - min(L, C[1]) (Wilder 1978); bar 0 has no close before it, and nobody counts its TR."""
-    np.maximum(tile.high, tile.close_before, out=out)
-    out -= np.minimum(tile.low, tile.close_before, out=tile.scratch("a"))
-
-
 class AverageTrueRange(Family):
     """atr_n and atrp_n = 100 ATR / C."""
 
@@ -25,8 +19,7 @@ class AverageTrueRange(Family):
     memory = None
 
     def feed(self, tile: Tile, inputs: Floats) -> None:
-        true_range(tile, inputs[0])
-        np.copyto(inputs[1:], inputs[0])
+        np.copyto(inputs, tile.true_range)
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         for n, own, spec in zip(ATR_WINDOWS, sums, self.averages, strict=True):
