@@ -14,7 +14,7 @@ from datetime import date, datetime
 
 import numpy as np
 
-from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Floats
+from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Floats
 from quantmatrix_pipeline.bars.repair.detect import find_repairs
 from quantmatrix_pipeline.bars.repair.finding import Finding
 from quantmatrix_pipeline.bars.repair.junk import read_bar
@@ -190,7 +190,8 @@ class TextRows:
         self._rows: dict[tuple[str, date], UnreadableRow] = {}
         if not answer.unreadable:
             return
-        twice = _keys(answer.bars)
+        days = {row.session for row in answer.unreadable if row.session is not None}
+        twice = _keys(answer.bars, np.array(list(days), "datetime64[D]"))
         for row in answer.unreadable:
             if row.symbol is None or row.session is None or read_bar(row.payload) is None:
                 continue
@@ -234,6 +235,8 @@ class TextRows:
         )
 
 
-def _keys(bars: BarBatch) -> set[tuple[str, date]]:
-    symbols = (bars.symbols[at] for at in bars.symbol_index)
-    return set(zip(symbols, bars.session.tolist(), strict=True))
+def _keys(bars: BarBatch, days: Dates) -> set[tuple[str, date]]:
+    """Return (symbol, session) of the bars on some days."""
+    at = np.flatnonzero(np.isin(bars.session, days))
+    symbols = (bars.symbols[place] for place in bars.symbol_index[at])
+    return set(zip(symbols, bars.session[at].tolist(), strict=True))

@@ -2,8 +2,8 @@
 
 A vendor that gives closes, closes adjusted for dividends, and the dividends says each dividend twice: as an amount d,
 and as the step 1 - a of its adjustment at the ex-date, where a should be the yield y = d / p on the close p before.
-Both can be wrong by the same faults: a hundred times too much or too little (pence for pounds), an amount in the shares of
-before a split on the same day, a dividend that stands twice within days, one dated a session off, a step that is
+Both can be wrong by the same faults: a hundred times too much or too little (pence for pounds), an amount in the shares
+of before a split on the same day, a dividend that stands twice within days, one dated a session off, a step that is
 missing. What is true is chosen among the amounts that such a fault would make out of d, by how likely each is:
 
     score(q) = -(log10(q / 1.2 %))^2 / (2 x 0.55^2) x min(n, 3)  -  sum over n dividends of min(r^2 / (2 s^2), 8)
