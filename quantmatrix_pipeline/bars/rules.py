@@ -20,6 +20,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.bars.adjustment import forward_price, forward_volume
 from quantmatrix_pipeline.bars.batch import FIELDS, Bools, Dates, Floats, Ints
 from quantmatrix_pipeline.bars.sessions import NO_SESSION, TradingCalendar
+from quantmatrix_pipeline.bars.split_evidence import looks_like_a_split
 from quantmatrix_pipeline.bars.volume_reference import TOLERANCE, WINDOW, volume_anomalies
 
 CONTEXT_BARS = WINDOW  # stored bars to hand over before an instrument's first new one
@@ -27,6 +28,7 @@ CONTEXT_BARS = WINDOW  # stored bars to hand over before an instrument's first n
 EXTREME_MOVE = 5.0
 GAP = 0.10
 FULL_SCORE, EXTREME_MOVE_COST, SPIKE_COST, DROP_COST = 100, 50, 20, 10  # hundredths: sums of them are exact
+HELD_AT = 80  # at most: used, but not validated before somebody else was asked
 VALIDATED_AT = 85
 VALIDATED_QUALITY = VALIDATED_AT / FULL_SCORE
 USABLE_QUALITY = 0.5  # a bar scored below is used for no number; from here to VALIDATED_QUALITY it is flagged, and used
@@ -51,9 +53,10 @@ class Reason(IntFlag):
     VOLUME_DROP = auto()
     GAP = auto()
     STALE = auto()
+    SPLIT_LIKE = auto()
 
 
-SOFT = Reason.EXTREME_MOVE | Reason.VOLUME_SPIKE | Reason.VOLUME_DROP | Reason.GAP
+SOFT = Reason.EXTREME_MOVE | Reason.VOLUME_SPIKE | Reason.VOLUME_DROP | Reason.GAP | Reason.SPLIT_LIKE
 
 
 def codes(flags: int) -> list[str]:
@@ -83,6 +86,8 @@ class BarRows:
         never an anomaly.
     withheld
         Shape (n,): rows that repair found to be no trade, to be refused; none where not given.
+    believed
+        Shape (n,): bars whose jump was looked up with another vendor, who knows of no split; None: none was.
     """
 
     instrument_index: Ints
@@ -96,6 +101,7 @@ class BarRows:
     is_new: Bools
     without_volume: Bools
     withheld: Bools | None = None
+    believed: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.session)
@@ -114,7 +120,8 @@ class Verdict:
     rejected
         A hard rule is broken: the bar must not be stored as a price. Its score is 0.
     quality_score
-        1.0 less 0.5 for a move over 500 %, 0.2 for a volume over 10 times, 0.1 for one under a tenth of the reference.
+        1.0 less 0.5 for a move over 500 %, 0.2 for a volume over 10 times, 0.1 for one under a tenth of the reference;
+        at most 0.8 for a gap as of a split that nobody named and about which no other vendor was asked.
     validated
         A score of 0.85 or more.
     gap_detected
@@ -153,6 +160,7 @@ def validate(rows: BarRows, calendar: TradingCalendar) -> Verdict:
     gap, move = _has(reasons, Reason.GAP), _has(reasons, Reason.EXTREME_MOVE)
     spike, drop = _has(reasons, Reason.VOLUME_SPIKE), _has(reasons, Reason.VOLUME_DROP)
     hundredths = FULL_SCORE - EXTREME_MOVE_COST * move - SPIKE_COST * spike - DROP_COST * drop
+    hundredths[_has(reasons, Reason.SPLIT_LIKE) & (hundredths > HELD_AT)] = HELD_AT
     hundredths[rejected] = 0
     score = hundredths / 100
     score[~rows.is_new] = np.nan
@@ -251,7 +259,11 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
     own, before = close[judged], close[judged - 1]
     opened = forward_price(rows.open[at][judged], unit[judged])
     moved = judged[np.abs(own - before) > before * (EXTREME_MOVE * (1 + TOLERANCE))]
-    gapped = judged[np.abs(opened - before) > before * (GAP * (1 + TOLERANCE))]
+    gap = np.abs(opened - before) > before * (GAP * (1 + TOLERANCE))
+    gapped = judged[gap]
+    like = gapped[np.array([looks_like_a_split(x) for x in np.log(opened[gap] / before[gap]).tolist()], np.bool_)]
+    if rows.believed is not None:
+        like = like[~rows.believed[at][like]]
 
     has_volume = ~rows.without_volume[instrument]
     volume = forward_volume(rows.volume[at], unit)
@@ -265,6 +277,7 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
         Reason.VOLUME_SPIKE: spike,
         Reason.VOLUME_DROP: drop,
         Reason.GAP: gapped,
+        Reason.SPLIT_LIKE: like,
     }.items():
         _mark(reasons, place[found], reason)
 

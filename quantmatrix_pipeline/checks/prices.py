@@ -3,12 +3,16 @@
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, asset_check
 
 from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.bars.split_evidence import OUTVOTED, UNTESTED
 from quantmatrix_pipeline.checks.context import session_of
 from quantmatrix_pipeline.coverage.holes import holes
+from quantmatrix_pipeline.ingest.splits import held_jumps
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import audit
 
 LEAST_OF_YESTERDAY = 0.9
+UNDECIDED = (UNTESTED, OUTVOTED)
+SHOWN = 20
 
 
 def build() -> list[AssetChecksDefinition]:
@@ -50,4 +54,30 @@ def build() -> list[AssetChecksDefinition]:
             metadata={"session": str(session), "bars": today, "bars_before": before},
         )
 
-    return [bars_obey_the_rules, no_session_missing_inside_a_life, row_count_against_yesterday]
+    @asset_check(asset="daily_bars")
+    def splits_explain_the_prices(platform: Platform) -> AssetCheckResult:
+        """No price jumps as by a split that nobody named, and no named split is left that prices could not decide on.
+
+        The conflicts that prices did decide are told beside it, with what was made of them.
+        """
+        held = held_jumps(platform.warehouse)
+        conflicts = audit.action_conflicts(platform.warehouse)
+        undecided = [row for row in conflicts if row["reason"] in UNDECIDED]
+        return AssetCheckResult(
+            passed=not held and not undecided,
+            severity=AssetCheckSeverity.WARN,
+            metadata={
+                "held_jumps": len(held),
+                "undecided_conflicts": len(undecided),
+                "decided_conflicts": len(conflicts) - len(undecided),
+                "jumps": table(held[:SHOWN]),
+                "conflicts": table(conflicts[:SHOWN]),
+            },
+        )
+
+    return [
+        bars_obey_the_rules,
+        no_session_missing_inside_a_life,
+        row_count_against_yesterday,
+        splits_explain_the_prices,
+    ]

@@ -16,6 +16,7 @@ from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
 from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
+from quantmatrix_pipeline.ingest.splits import SplitKeeper
 from quantmatrix_pipeline.providers.contract import BarRequest, Provider
 from quantmatrix_pipeline.warehouse import universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -83,7 +84,8 @@ def ingest_daily(
             instruments = {t.symbol: t for t in wanted}
             by_symbol = {request.symbol: request for request in requests}
             store = DailyStore(warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at)
-            asyncio.run(_fetch(warehouse, provider, store, instruments, by_symbol, report, now, concurrency))
+            splits = SplitKeeper(warehouse, calendar, instruments, now)
+            asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency))
     report.seconds = time.perf_counter() - started
     return report
 
@@ -92,6 +94,7 @@ async def _fetch(
     warehouse: Warehouse,
     provider: Provider,
     store: DailyStore,
+    splits: SplitKeeper,
     instruments: dict[str, Tracked],
     by_symbol: Mapping[str, BarRequest],
     report: IngestReport,
@@ -107,14 +110,19 @@ async def _fetch(
             while (answer := await arriving) is not None:
                 arriving = asyncio.ensure_future(anext(answers, None))  # comes while this one is written
                 await asyncio.to_thread(parts.store, answer)
+                await asyncio.to_thread(splits.take_back, answer)
                 failures.update(answer.failures)
                 came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name is silence
                 silent.difference_update(came, answer.failures, answer.silent)
                 asked = _since(answer.asked_from, {s: by_symbol[s] for s in answer.silent})
                 _note_silence(warehouse, answer.vendor, instruments, asked, list(asked), now)
             if report.jumps:
-                for answer in await provider.splits_of(report.jumps):
+                looked_up = await provider.splits_of(report.jumps)
+                for answer in looked_up:
                     await asyncio.to_thread(parts.store, answer)
+                    await asyncio.to_thread(splits.take_back, answer)
+                await asyncio.to_thread(splits.note_lookups, looked_up, report.jumps)
+        await asyncio.to_thread(splits.settle)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)

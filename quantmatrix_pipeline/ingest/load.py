@@ -34,6 +34,7 @@ from quantmatrix_pipeline.ingest.rows import (
     stored_now,
     table_of,
 )
+from quantmatrix_pipeline.ingest.splits import Believed
 from quantmatrix_pipeline.ingest.tails import Tails
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.providers.contract import BarRequest
@@ -169,7 +170,8 @@ class DailyStore:
             rows = around.merge(Fetched.of(bars, self._asked.instrument_id[place], source), learned)
             mended = self._mend(rows, self._splits, text)
             rows = replace(rows, values={name: getattr(mended.bars, name) for name in FIELDS})
-            verdict = rules.validate(mended.bars, self._calendar)
+            believed = Believed.read(transaction).among(rows.instrument_id, rows.session)
+            verdict = rules.validate(replace(mended.bars, believed=believed), self._calendar)
             sound = rows.fetched & ~verdict.rejected
             bars_now = table_of(rows, verdict, sound)
             counts = tables.write_daily(transaction, bars_now, now, reason=self._reason, stored=rows.stored)
@@ -267,7 +269,7 @@ def _actions(answer: DailyAnswer, instruments: Mapping[str, Tracked], now: datet
         {
             **common,
             "instrument_id": instruments[s.symbol].instrument_id,
-            "kind": "split",
+            "kind": "stock_dividend" if s.stock_dividend else "split",
             "ex_date": s.ex_date,
             "numerator": s.ratio.numerator,
             "denominator": s.ratio.denominator,

@@ -34,16 +34,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """From `ex_date` on, `ratio` new shares stand for one old share (4-for-1 is 4, a 1-for-10 reverse split 1/10)."""
+    """From `ex_date` on, `ratio` new shares stand for one old share (4-for-1 is 4, a 1-for-10 reverse split 1/10).
+
+    A stock dividend is one by another name: of 5 % in new shares, 21/20.
+    """
 
     symbol: str
     ex_date: date
     ratio: Fraction
+    stock_dividend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dividend:
-    """Cash of `amount` per share, in shares as they were on `ex_date`."""
+    """Cash of `amount` for each share held at the close before `ex_date`."""
 
     symbol: str
     ex_date: date
@@ -72,6 +76,9 @@ class DailyAnswer:
 
     `basis_date` is the last day whose splits are contained in adjusted prices; None for raw ones. A source that gives
     the splits needed to undo its adjustment answers in raw prices (see `bars.adjustment.to_raw`).
+
+    `splits_told` is, by symbol, the span of ex-dates, both inclusive, in which `splits` are all that the source knows:
+    one that it named before and does not name any more is taken back. A symbol that is not in it was not asked about.
     """
 
     vendor: str
@@ -85,6 +92,7 @@ class DailyAnswer:
     silent: tuple[str, ...] = ()
     learned_at: datetime | None = None
     asked_from: date | None = None
+    splits_told: Mapping[str, tuple[date, date]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,41 @@ def snapshots_unlike_history(
     return [dict(row._mapping) for row in rows]
 
 
+def unproved_gaps(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the bars of tracked instruments with a gap that are not validated and that nobody looked up, newest first.
+
+    Each with `open_by_close_before`, in prices as stored.
+    """
+    rows = warehouse.rows("""
+        SELECT s.symbol, p.session, b.vendor, p.open / before.close AS open_by_close_before
+        FROM price_data_1d p
+        JOIN symbol_universe u ON u.instrument_id = p.instrument_id AND u.active
+        JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
+        JOIN bar_sources b USING (source_id)
+        CROSS JOIN LATERAL (
+            SELECT close FROM price_data_1d e WHERE e.instrument_id = p.instrument_id AND e.session < p.session
+            ORDER BY e.session DESC LIMIT 1
+        ) before
+        WHERE p.gap_detected AND NOT p.validated AND p.quality_score > 0 AND NOT EXISTS (
+            SELECT FROM split_lookups l
+            WHERE l.instrument_id = p.instrument_id AND l.session = p.session AND l.vendor <> b.vendor AND NOT l.found
+        )
+        ORDER BY p.session DESC, s.symbol
+    """)
+    return [dict(row._mapping) for row in rows]
+
+
+def action_conflicts(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the splits of tracked instruments that are disputed or at odds with prices, newest first."""
+    rows = warehouse.rows("""
+        SELECT c.symbol, c.ex_date, c.numerator || ':' || c.denominator AS ratio, c.vendor, c.in_force, c.reason
+        FROM action_conflicts c JOIN instrument_symbols s ON s.symbol = c.symbol AND s.valid_to IS NULL
+        JOIN symbol_universe u ON u.instrument_id = s.instrument_id AND u.active
+        WHERE c.kind <> 'cash_dividend' ORDER BY c.ex_date DESC, c.symbol, c.action_id
+    """)
+    return [dict(row._mapping) for row in rows]
+
+
 def totals(warehouse: Warehouse) -> dict[str, Any]:
     """Return the counts of `/api/v1/status`: symbols, bars, validated and flagged ones, the newest session."""
     row = warehouse.rows("""

@@ -73,7 +73,7 @@ def test_a_split_that_the_source_does_not_know_is_flagged_as_a_gap(
     folder.write(twins(2.0))
     done = chain.run(AFTER)
     reasons = {row["reason"]: row["bars"] for row in done.rows("daily_bars", "reasons")}
-    assert reasons == {"gap": 1}
+    assert reasons == {"gap": 1, "split_like": 1}
     flagged = warehouse.rows("SELECT symbol, session FROM bars WHERE gap_detected")
     assert [tuple(row) for row in flagged] == [("SPLIT", AFTER)]
 

@@ -585,4 +585,5 @@ def _merged(answers: Sequence[DailyAnswer], asked_from: date | None) -> DailyAns
         silent=tuple(s for a in answers for s in a.silent),
         learned_at=answers[-1].learned_at,
         asked_from=asked_from,
+        splits_told={symbol: span for a in answers for symbol, span in a.splits_told.items()},
     )

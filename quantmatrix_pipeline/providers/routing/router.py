@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OPINIONS = 2  # vendors that must know of no split before a jump is taken for a move of the price
 HALT = timedelta(days=10)  # a split may have been during a halt; the jump shows with the next bar
 ROOMS_KEPT_SECONDS = 5.0  # how old what we know of the budgets may be when vendors are ranked
 
@@ -403,21 +404,32 @@ class Router:
                     yield part
 
     async def splits_of(self, stretches: Mapping[str, tuple[date, date]]) -> Sequence[DailyAnswer]:
-        """Return the splits of symbols whose prices jumped, a question each: some vendors give bars without them."""
+        """Return what vendors know of the splits of symbols whose prices jumped: some give bars without them.
+
+        Where the first vendor knows of none, a second one is asked as well: the first may be the one whose bar jumped.
+        """
         answers = []
         async with self:
             for symbol, (first, last) in sorted(stretches.items()):
-                try:
-                    found = await self.first_answer(
-                        Capability.SPLITS, partial(_splits, symbol, first - HALT, last), f"the splits of {symbol}"
-                    )
-                except NobodyServes as error:
-                    log.warning("%s; its jump of %s stays unexplained", error, last)
-                    continue
-                if found.value.splits:
-                    answers.append(
-                        DailyAnswer(found.vendor, Basis.RAW, None, BarBatch.empty(), splits=found.value.splits)
-                    )
+                question = partial(_splits, symbol, first - HALT, last)
+                await self.refresh()
+                ranking = self.rank(Capability.SPLITS)
+                self.note_ranking(Capability.SPLITS, ranking)
+                said = 0
+                for name in dict.fromkeys((*ranking.trials, *ranking.order)):
+                    try:
+                        found = await self.ask(name, Capability.SPLITS, question)
+                    except VendorError as error:
+                        self.record.fell_back(name, Capability.SPLITS, type(error).__name__)
+                        continue
+                    told = {symbol: (first - HALT, last)}
+                    none = BarBatch.empty()
+                    answers.append(DailyAnswer(name, Basis.RAW, None, none, found.splits, splits_told=told))
+                    said += 1
+                    if found.splits or said == OPINIONS:
+                        break
+                if not said:
+                    log.warning("nobody tells the splits of %s; its jump of %s stays unexplained", symbol, last)
         return answers
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
 
-SOFT_CODES = {"extreme_move": 50, "volume_spike": 20, "volume_drop": 10, "gap": 0}
+SOFT_CODES = {"extreme_move": 50, "volume_spike": 20, "volume_drop": 10, "gap": 0, "split_like": 0}
+HELD = 80  # at most, where a gap is as large as a common split
+COMMON = (*range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100, 3 / 2, 4 / 3, 5 / 4, 5 / 2)
 
 
 @dataclass
@@ -89,6 +91,9 @@ def soft_codes(bar: Bar, before: Sequence[Bar], *, without_volume: bool) -> set[
             found.add("extreme_move")
         if abs(paper(bar.open) * bar.unit / previous_close - 1) > Fraction(1, 10):
             found.add("gap")
+            moved = abs(math.log(paper(bar.open) * bar.unit / previous_close))
+            if moved >= math.log(1.2) and any(abs(moved - math.log(ratio)) <= 0.05 for ratio in COMMON):
+                found.add("split_like")
     if not without_volume and len(before) >= 20:
         reference = median(paper(b.volume) / b.unit for b in before[-60:])
         volume = paper(bar.volume) / bar.unit

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantmatrix_pipeline.bars.rules import BarRows, Reason, Verdict, codes, validate
+from quantmatrix_pipeline.bars.rules import USABLE_QUALITY, BarRows, Reason, Verdict, codes, validate
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline_tests.shared_data import shared_data
-from quantmatrix_pipeline_tests.unit.bars.literal_rules import SOFT_CODES, Bar, literal_codes
+from quantmatrix_pipeline_tests.unit.bars.literal_rules import HELD, SOFT_CODES, Bar, literal_codes
 
 XNYS = trading_calendar()
 SESSIONS = [str(day) for day in XNYS.sessions[7000:7200]]
@@ -38,8 +38,10 @@ def columns(bars: Sequence[Bar], without_volume: Sequence[bool] = (False,)) -> B
     )
 
 
-def judge(bars: Sequence[Bar], without_volume: Sequence[bool] = (False,)) -> tuple[Verdict, list[set[str]]]:
-    verdict = validate(columns(bars, without_volume), XNYS)
+def judge(
+    bars: Sequence[Bar], without_volume: Sequence[bool] = (False,), believed: np.ndarray | None = None
+) -> tuple[Verdict, list[set[str]]]:
+    verdict = validate(replace(columns(bars, without_volume), believed=believed), XNYS)
     return verdict, [set(codes(flags)) for flags in verdict.reasons]
 
 
@@ -91,6 +93,7 @@ def test_a_batch_is_judged_as_the_literal_rules_judge_it(seed: int) -> None:
             continue
         rejected = bool(reasons - SOFT_CODES.keys())
         score = 0 if rejected else 100 - sum(SOFT_CODES[code] for code in reasons)
+        score = min(score, HELD) if "split_like" in reasons else score
         assert verdict.rejected[i] == rejected
         assert verdict.quality_score[i] == score / 100
         assert verdict.validated[i] == (score >= 85)
@@ -160,8 +163,10 @@ def test_volume_is_judged_by_the_median_of_the_bars_before(
         (11.01, {"gap"}, 1.0),
         (9.0, set(), 1.0),
         (8.99, {"gap"}, 1.0),
-        (60.0, {"gap"}, 1.0),
-        (60.01, {"gap", "extreme_move"}, 0.5),
+        (60.0, {"gap", "split_like"}, 0.8),
+        (60.01, {"gap", "extreme_move", "split_like"}, 0.5),
+        (17.0, {"gap"}, 1.0),  # between 3-for-2 and 2-for-1
+        (63.5, {"gap", "extreme_move"}, 0.5),
     ],
 )
 def test_a_move_is_an_excess_only_beyond_its_bound(price: float, expected: set[str], score: float) -> None:
@@ -177,7 +182,21 @@ def test_a_known_split_is_neither_a_gap_nor_a_volume_anomaly() -> None:
     assert found[25:] == [set()] * 3
     assert verdict.validated.all()
     _, unexplained = judge([*flat(25), *(replace(bar, unit=Fraction(1)) for bar in after)])
-    assert unexplained[25] == {"gap", "volume_spike"}
+    assert unexplained[25] == {"gap", "split_like", "volume_spike"}
+
+
+@pytest.mark.parametrize("ratio", [2, 4, 10, 0.1, 1.5])
+def test_a_jump_as_of_a_split_is_held_until_it_is_believed(ratio: float) -> None:
+    before, price = flat(1)[0], 10 / ratio
+    bars = [before, Bar(0, SESSIONS[1], price, price, price, price, 100.0)]
+    held, found = judge(bars)
+    assert found[1] >= {"gap", "split_like"}
+    assert not held.validated[1]
+    assert held.quality_score[1] >= USABLE_QUALITY
+    believed, found = judge(bars, believed=np.array([False, True]))
+    assert "split_like" not in found[1]
+    assert believed.gap_detected[1], "a gap it stays"
+    assert believed.validated[1] or "extreme_move" in found[1]
 
 
 def test_all_that_is_wrong_with_a_bar_is_told_at_once() -> None:
@@ -223,7 +242,7 @@ def test_a_correction_is_judged_in_place_of_the_stored_bar() -> None:
     correction = Bar(0, SESSIONS[1], 12.0, 12.0, 12.0, 12.0, 100.0)
     successor = replace(stored[2], is_new=True)
     _, found = judge([stored[0], stored[1], correction, successor])
-    assert found == [set(), set(), {"gap"}, {"gap"}]
+    assert found == [set(), set(), {"gap", "split_like"}, {"gap", "split_like"}]
     _, unspoilt = judge([stored[0], stored[1], replace(correction, high=1.0), successor])
     assert unspoilt[3] == set()
 
@@ -305,11 +324,13 @@ def test_real_years_of_bars_get_the_verdicts_that_pandas_finds() -> None:
         Reason.GAP: 10 * (opened - before).abs() > before,
         Reason.EXTREME_MOVE: (closed - before).abs() > 5 * before,
     }
+    moved = np.abs(np.log(opened / before)).to_numpy()[:, None]
+    common = np.log([*range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100, 3 / 2, 4 / 3, 5 / 4, 5 / 2])
+    found[Reason.SPLIT_LIKE] = (np.abs(moved - common) <= 0.05).any(axis=1) & (moved[:, 0] >= np.log(1.2))
     for reason, expected in found.items():
         got = (verdict.reasons[~rejected] & np.uint16(reason)) != 0
         assert got.tolist() == expected.tolist(), reason
     assert found[Reason.VOLUME_SPIKE].sum() > 100
     assert found[Reason.GAP].sum() > 100
-    assert (
-        verdict.validated.sum() == (~rejected).sum() - (found[Reason.VOLUME_SPIKE] | found[Reason.EXTREME_MOVE]).sum()
-    )
+    lowered = found[Reason.VOLUME_SPIKE] | found[Reason.EXTREME_MOVE] | found[Reason.SPLIT_LIKE]
+    assert verdict.validated.sum() == (~rejected).sum() - lowered.sum()

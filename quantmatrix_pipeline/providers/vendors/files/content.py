@@ -47,6 +47,8 @@ class Content:
         Rows that can't be read, by symbol; under None those that name nobody.
     splits, dividends
         By symbol, by ex-date.
+    knows_splits
+        Whether a splits file is declared: a split that it does not name is none.
     """
 
     groups: tuple[Group, ...]
@@ -56,6 +58,7 @@ class Content:
     unreadable: Mapping[str | None, tuple[UnreadableRow, ...]]
     splits: Mapping[str, tuple[Split, ...]]
     dividends: Mapping[str, tuple[Dividend, ...]]
+    knows_splits: bool
 
 
 def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) -> Content:
@@ -110,6 +113,7 @@ def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) 
         unreadable={s: tuple(rows) for s, rows in unreadable.items()},
         splits=splits,
         dividends=_by_symbol(read_dividends(declaration.dividends, currencies)) if declaration.dividends else {},
+        knows_splits=declaration.splits is not None,
     )
 
 

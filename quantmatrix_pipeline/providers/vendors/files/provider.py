@@ -182,6 +182,7 @@ def _part(content: Content, requests: Sequence[BarRequest]) -> list[DailyAnswer]
                 splits=tuple(s for r in wanted for s in content.splits.get(r.symbol, ())),
                 dividends=tuple(d for r in wanted for d in content.dividends.get(r.symbol, ())),
                 unreadable=tuple(_unreadable(content, wanted)),
+                splits_told={r.symbol: (date.min, date.max) for r in wanted} if content.knows_splits else {},
             )
         )
     if failures:

@@ -127,13 +127,19 @@ def read_text(path: Path) -> str:
 
 
 def read_splits(path: Path) -> tuple[Split, ...]:
-    """Read `symbol,ex_date,numerator,denominator` or `symbol,ex_date,ratio` (4 or 1/10: new shares for one old)."""
+    """Read `symbol,ex_date,numerator,denominator` or `symbol,ex_date,ratio` (4 or 1/10: new shares for one old).
+
+    A column `kind` may tell a `stock_dividend` from a `split`.
+    """
     found = []
     for row in read_rows(path, read_text(path), "symbol", "ex_date"):
         parts = ("ratio",) if row.text("ratio") else ("numerator", "denominator")
         values = [row.positive(p) for p in parts]
         ratio = values[0] if len(values) == 1 else values[0] / values[1]
-        found.append(Split(row.symbol(), row.required_day("ex_date"), ratio))
+        kind = row.text("kind") or "split"
+        if kind not in ("split", "stock_dividend"):
+            raise row.error("kind", f"{kind!r} is none of split | stock_dividend")
+        found.append(Split(row.symbol(), row.required_day("ex_date"), ratio, kind == "stock_dividend"))
     return tuple(found)
 
 

@@ -131,4 +131,5 @@ def as_traded(
         basis_date=None,
         bars=BarBatch(batch.symbols, batch.symbol_index, batch.session, price[0], price[1], price[2], price[3], volume),
         splits=tuple(s for s in contained if s.ex_date >= request.first),
+        splits_told={request.symbol: (request.first, day)},
     )
