@@ -104,7 +104,10 @@ def assert_walks_like_its_twin(warehouse: Warehouse, traded: float, days: list[d
     np.testing.assert_allclose(split[LEVELS].astype(float) * shares, twin[LEVELS].astype(float), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("story", STORIES)
+LONGER = ("announced two nights before", "wrong by ratio, then corrected", "named for the session after, then rightly")
+
+
+@pytest.mark.parametrize("story", [pytest.param(s, marks=[pytest.mark.slow] * (s in LONGER)) for s in STORIES])
 def test_indicators_are_continuous_and_the_history_is_restated_where_it_must_be(
     chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, story: str
 ) -> None:
