@@ -93,11 +93,15 @@ def td_sequential(high: Floats, low: Floats, close: Floats) -> list[Row]:
             rules.append("sell countdown cancelled by TDST")
 
         if down == 9:
-            rules.append("buy setup complete" if buying is None else "buy countdown recycled")
+            rules.append("buy setup complete")
+            if buying is not None:
+                rules.append("buy countdown recycled")
             buying = []
             resistance = max(true_high(k, high, close) for k in range(bar - 8, bar + 1))
         if up == 9:
-            rules.append("sell setup complete" if selling is None else "sell countdown recycled")
+            rules.append("sell setup complete")
+            if selling is not None:
+                rules.append("sell countdown recycled")
             selling = []
             support = min(true_low(k, low, close) for k in range(bar - 8, bar + 1))
 
