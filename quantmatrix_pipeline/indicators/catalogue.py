@@ -203,7 +203,7 @@ def _trend_lines() -> tuple[Indicator, ...]:
         return (
             f"lines that hold, from each of the newest 3 pivots to the newest earlier {lower} one among the last 10; a "
             f"pivot is the {lowest} {low} of 20 bars on each side, the last of equal ones, known 20 bars later; a line "
-            f"holds while no {low} since its newer pivot lies {below} it by more than 0.1 ATR14"
+            f"holds while no {low} since its newer pivot lies {below} it by more than 0.1 of its own bar's ATR14"
         )
 
     up, down = lines("L", "lowest", "lower", "below"), lines("H", "highest", "higher", "above")
@@ -214,7 +214,7 @@ def _trend_lines() -> tuple[Indicator, ...]:
 
 
 def _weekly_stage() -> tuple[Indicator, ...]:
-    needed = "from the instrument's 35th calendar week on"
+    needed = "from the 35th calendar week in which the instrument traded on"
     rules: tuple[tuple[str, Unit, str], ...] = (
         ("stage_rules_version", "index", "version of the rules by which stage_label was told"),
         ("stage_flat_pct", "percent", "threshold of stage_label: up to this change in a week the average is flat"),
