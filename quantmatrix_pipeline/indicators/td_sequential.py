@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
@@ -14,6 +15,9 @@ QUALIFYING = 8  # the countdown bar whose close the thirteenth has to reach
 
 _AGO = 4  # bars between the closes that a setup compares
 _NAMES = ("buy", "sell")
+
+Counts = npt.NDArray[np.int8]
+Places = npt.NDArray[np.intp]
 
 
 class TdSequential(Family):
@@ -49,11 +53,11 @@ class TdSequential(Family):
         self._low = SidedPrice("td low", 3, width)
         self._true_high = SidedPrice("td true high", SETUP - 1, width)
         self._never_flipped = np.ones(shape, np.bool_)
-        self._run = np.zeros(shape)  # bars of the setup and of what goes on after it
+        self._run = np.zeros(shape, np.int8)  # bars of the setup, and one more than 9 while it goes on after it
         self._to_undercut = np.full(shape, np.nan)
         self._perfect = np.zeros(shape, np.bool_)
         self._active = np.zeros(shape, np.bool_)
-        self._count = np.zeros(shape)
+        self._count = np.zeros(shape, np.int8)
         self._tdst = np.full(shape, np.nan)
         self._eighth = np.full(shape, np.nan)
 
@@ -68,17 +72,17 @@ class TdSequential(Family):
         falls = close[_AGO:] < just_below(close[:-_AGO])
         self._leave_out_unflipped(tile, falls)
         settles = close[_AGO:] <= just_above(low[1:-2])
-        level = just_above(_highest_of_nine(true_high))
-        undercut = just_below(np.minimum(low[:-3], low[1:-2]))  # at bar 9 the lows of bars 6 and 7
-        undercuts = np.minimum(low[2:-1], low[3:]) < undercut
-        reach = just_above(close[_AGO:])
+        level = _highest_of_nine(true_high)
+        undercut = np.minimum(low[:-3], low[1:-2])  # at bar 9 the lows of bars 6 and 7
+        undercuts = np.minimum(low[2:-1], low[3:]) < just_below(undercut)
 
         setups, counts, completes, perfects = self._results(tile)
         for k in range(tile.rows):
-            complete = self._set_up(falls[k], low[3 + k], undercut[k], undercuts[k], perfects[k])
+            at = self._set_up(falls[k], low[3 + k], undercut[k], undercuts[k], completes[k], perfects[k])
             np.minimum(self._run, SETUP, out=setups[k])
-            np.copyto(completes[k], complete)
-            self._count_down(complete, true_low[k], level[k], settles[k], low[3 + k], reach[k], counts[k])
+            self._count_down(at, completes[k], true_low[k], level[k], settles[k], low[3 + k], close[_AGO + k])
+            np.copyto(counts[k], self._count)
+            self._active &= self._count < COUNTDOWN
 
     def _leave_out_unflipped(self, tile: Tile, falls: Bools) -> None:
         """A run that began before the first bars may have begun anywhere: no flip, no setup."""
@@ -88,39 +92,44 @@ class TdSequential(Family):
             known &= ~unflipped[1:]
             self._never_flipped = unflipped[-1]
 
-    def _set_up(self, falls: Bools, low: Floats, undercut: Floats, undercuts: Bools, perfect_out: Bools) -> Bools:
-        """Go on by a bar; return where it is the ninth of a setup."""
-        self._run += 1.0
-        self._run *= falls
-        complete: Bools = self._run == SETUP
-        late = self._run > SETUP
+    def _set_up(
+        self, falls: Bools, low: Floats, undercut: Floats, undercuts: Bools, complete: Bools, perfect_out: Bools
+    ) -> Places:
+        """Go on by a bar; write where it is the ninth of a setup, and return these places, counted through."""
+        run = self._run
+        np.add(run, 1, out=run)
+        np.minimum(run, SETUP + 1, out=run)
+        np.multiply(run, falls.view(np.int8), out=run)
+        np.equal(run, SETUP, out=complete)
         self._perfect |= low < self._to_undercut
-        self._perfect &= late
-        if complete.any():
+        self._perfect &= run > SETUP
+        at = np.flatnonzero(complete)
+        if len(at):
             self._perfect |= complete & undercuts
-            np.copyto(self._to_undercut, undercut, where=complete)
+            self._to_undercut.ravel()[at] = just_below(undercut.ravel()[at])
         np.copyto(perfect_out, self._perfect)
-        return complete
+        return at
 
     def _count_down(
-        self, complete: Bools, true_low: Floats, level: Floats, settles: Bools, low: Floats, reach: Floats, out: Floats
+        self, at: Places, complete: Bools, true_low: Floats, level: Floats, settles: Bools, low: Floats, close: Floats
     ) -> None:
         cancelled = true_low > self._tdst
         cancelled |= complete[::-1]
-        self._active &= ~cancelled
-        if complete.any():
+        np.greater(self._active, cancelled, out=self._active)  # active and not cancelled
+        if len(at):
             self._active |= complete
-            np.copyto(self._tdst, level, where=complete)
-            np.copyto(self._count, 0.0, where=complete)
-        self._count *= self._active
-        counts = settles & self._active
-        counts &= (self._count < COUNTDOWN - 1) | (low <= self._eighth)
-        self._count += counts
+            self._tdst.ravel()[at] = just_above(level.ravel()[at])
+            self._count.ravel()[at] = 0
+        np.multiply(self._count, self._active.view(np.int8), out=self._count)
+        counts = low <= self._eighth
+        counts |= self._count < COUNTDOWN - 1
+        counts &= settles
+        counts &= self._active
+        np.add(self._count, counts.view(np.int8), out=self._count)
         counts &= self._count == QUALIFYING
-        if counts.any():
-            np.copyto(self._eighth, reach, where=counts)
-        np.copyto(out, self._count)
-        self._active &= self._count < COUNTDOWN
+        eighth = np.flatnonzero(counts)
+        if len(eighth):
+            self._eighth.ravel()[eighth] = just_above(close.ravel()[eighth])
 
     def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
         setups, counts, completes, perfects = self._results(tile)
@@ -131,12 +140,12 @@ class TdSequential(Family):
             np.copyto(tile.out(f"td_perfect_{name}"), perfects[:, side])
 
     @staticmethod
-    def _results(tile: Tile) -> tuple[Floats, Floats, Bools, Bools]:
+    def _results(tile: Tile) -> tuple[Counts, Counts, Bools, Bools]:
         """Shape (rows, 2, width) each: setup, countdown, complete, perfect."""
         shape = (tile.rows, SIDES, tile.width)
         return (
-            tile.work.floats("td setup", *shape),
-            tile.work.floats("td countdown", *shape),
+            tile.work.bools("td setup", *shape).view(np.int8),
+            tile.work.bools("td countdown", *shape).view(np.int8),
             tile.work.bools("td complete", *shape),
             tile.work.bools("td perfect", *shape),
         )
