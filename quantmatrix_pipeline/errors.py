@@ -39,6 +39,24 @@ class UnknownSymbol(QuantMatrixError):
     exit_code = 2
 
 
+class SymbolConflict(QuantMatrixError):
+    """A name can't pass on as it was said: it is another instrument's, or passed on on another day."""
+
+    exit_code = 2
+
+
+class UnknownNight(QuantMatrixError):
+    """No tracked set was recorded for a night; names the nearest ones."""
+
+    exit_code = 2
+
+
+class MembersUnknown(QuantMatrixError):
+    """Who was in an index on a day is not known; names the days on which it is."""
+
+    exit_code = 2
+
+
 class NoBars(QuantMatrixError):
     """An instrument has no bar that could be used; says what is stored of it instead."""
 

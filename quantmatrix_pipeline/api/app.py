@@ -18,6 +18,7 @@ from quantmatrix_pipeline.api.routes import (
     bars,
     coverage,
     health,
+    indexes,
     indicators,
     metrics,
     snapshots,
@@ -68,7 +69,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     app.include_router(vendors.router, dependencies=[Depends(known_parameters)])
     app.include_router(metrics.router)
     v1 = APIRouter(prefix="/api/v1")
-    for resource in (status, symbols, bars, indicators, coverage):
+    for resource in (status, symbols, indexes, bars, indicators, coverage):
         v1.include_router(resource.router, dependencies=[Depends(known_parameters)])
     v1.include_router(snapshots.router)  # the screen reads its parameters itself
     app.include_router(v1)

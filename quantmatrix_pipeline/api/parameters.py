@@ -69,13 +69,20 @@ OpenWarehouse = Annotated[Warehouse, Depends(_warehouse)]
 CurrentSettings = Annotated[InForce, Depends(_in_force)]
 AppSettings = Annotated[Settings, Depends(_settings)]
 _SYMBOL: dict[str, Any] = {
-    "description": "a current symbol, in any case",
+    "description": "a symbol, in any case; one that is borne now, or with asof was on that day",
     "examples": ["AAPL"],
     "pattern": r"^[!-~]{1,32}$",  # printable ASCII: BRK.B, BTC-USD, ^GSPC
 }
 SymbolPath = Annotated[str, Path(**_SYMBOL)]
 SymbolQuery = Annotated[str, Query(**_SYMBOL)]
 SessionPath = Annotated[IsoDate, Path(description="a session, YYYY-MM-DD", examples=["2021-12-31"])]
+Asof = Annotated[
+    IsoDate | None,
+    Query(
+        description="look the symbol up among the names of this day; left out: among those of now",
+        examples=["2022-06-08"],
+    ),
+]
 Start = Annotated[IsoDate | None, Query(description="first session, inclusive", examples=["2021-01-04"])]
 End = Annotated[IsoDate | None, Query(description="last session, inclusive", examples=["2021-12-31"])]
 Limit = Annotated[int | None, Query(description="at most this many rows, the newest", ge=1, le=100_000)]

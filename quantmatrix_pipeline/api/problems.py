@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from quantmatrix_pipeline.errors import (
     ConfigurationError,
     EmbeddedServerError,
+    MembersUnknown,
     QuantMatrixError,
     UnknownSymbol,
     WarehouseUnavailable,
@@ -155,6 +156,8 @@ def _expected(request: Request, error: Exception) -> Response:
             return _response(error.status, error.kind, str(error), error.facts)
         case UnknownSymbol():
             return _response(HTTPStatus.NOT_FOUND, "unknown-symbol", str(error))
+        case MembersUnknown():
+            return _response(HTTPStatus.NOT_FOUND, "members-unknown", str(error))
         case WarehouseUnavailable() | EmbeddedServerError() | ConfigurationError():
             # The cause names hosts and accounts: it belongs in the log, not in an answer.
             log.warning("%s: %s", request.url.path, error)

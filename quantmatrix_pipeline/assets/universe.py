@@ -1,6 +1,7 @@
-"""Assets of the universe: who is in the indexes, and what is tracked."""
+"""Assets of the universe: who is in the indexes, what is tracked, and in which tiers."""
 
 import asyncio
+from datetime import date
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
@@ -12,6 +13,8 @@ from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.cache import DAY, TRACKED_ALL, TRACKED_NEW, constituents_key
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.universe.constituents import INDEXES, refresh_indexes
+from quantmatrix_pipeline.universe.history import Applied, apply_changes, keep_index_spells
+from quantmatrix_pipeline.universe.nights import rank_and_record
 from quantmatrix_pipeline.universe.tracking import update_tracked
 
 GROUP = "universe"
@@ -30,9 +33,17 @@ TRACKED_COLUMNS = column_schema(
     [
         ("instrument_id", "integer", "the tracked instrument"),
         ("active", "boolean", "whether it is tracked now"),
-        ("tier", "text", "T0, T1 or T2"),
+        ("tier", "text", "T0, T1 or T2, by trailing dollar volume"),
         ("first_tracked", "date", "session on which it came in"),
         ("reasons", "text[]", "index:..., watch_list, benchmark, source"),
+    ]
+)
+NIGHT_COLUMNS = column_schema(
+    [
+        ("session", "date", "the night"),
+        ("hash", "text", "SHA-256 of the symbols, one per line"),
+        ("symbols", "text[]", "the tracked set by the names of that night"),
+        ("tiers", "text[]", "the tier of each of them"),
     ]
 )
 
@@ -44,6 +55,9 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def index_constituents(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """Members of SP500, NASDAQ100, DOW30 and R2000 as spells; a leaver is marked with its date, never deleted."""
         _, session = sessions_of(context)
+        renamed = _apply_changes(platform, session)
+        past = () if platform.past is None else platform.past.index_spells()
+        spells_changed = keep_index_spells(platform.warehouse, past, clock.now())
         done = asyncio.run(refresh_indexes(platform.warehouse, platform.member_sources, INDEXES, session, clock.now()))
         platform.cache.publish({constituents_key(r.index): r.as_row() for r in done if r.provider_used})
         return MaterializeResult(
@@ -51,6 +65,8 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "dagster/partition_row_count": sum(r.fetched for r in done),
                 "indexes": table(r.as_row() for r in done),
                 "fallback_used": any(r.fallback_used for r in done),
+                "names": table(r.as_row() for r in renamed),
+                "spells_changed": ", ".join(spells_changed) or "none",
                 "vendor_requests": table(vendor_rows(platform.members_router, (Capability.CONSTITUENTS,))),
             }
         )
@@ -61,12 +77,15 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def tracked_universe(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """What the platform follows: index members, the watch list and the benchmark; all, and new since last night."""
         _, session = sessions_of(context)
+        _apply_changes(platform, session)
         tracked = update_tracked(
             platform.warehouse,
             session,
             benchmark=platform.benchmark,
             listings=platform.source.listings(),
+            changes=() if platform.past is None else platform.past.symbol_changes(),
         )
+        _apply_changes(platform, session)  # to what came in just now
         platform.cache.publish({TRACKED_ALL: tracked.all})
         platform.cache.publish({TRACKED_NEW: tracked.new}, expire_seconds=DAY)
         return MaterializeResult(
@@ -78,4 +97,25 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             }
         )
 
-    return [index_constituents, tracked_universe]
+    @session_asset(partitions, group=GROUP, table="universe_versions", columns=NIGHT_COLUMNS, after=["daily_bars"])
+    def universe_tiers(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+        """Tiers by trailing dollar volume, and the night's tracked set with its hash."""
+        _, session = sessions_of(context)
+        tonight = rank_and_record(
+            platform.warehouse, platform.calendar, session, platform.settings.tier_maxima, clock.now()
+        )
+        return MaterializeResult(
+            metadata={
+                "tiers": table({"tier": tier, "instruments": n} for tier, n in tonight.tiers.items()),
+                "hash": tonight.hash or "not recorded: a later night is",
+            }
+        )
+
+    return [index_constituents, tracked_universe, universe_tiers]
+
+
+def _apply_changes(platform: Platform, session: date) -> list[Applied]:
+    if platform.past is None:
+        return []
+    changes = platform.past.symbol_changes()
+    return apply_changes(platform.warehouse, changes, session, source=platform.source.name, now=clock.now())

@@ -40,6 +40,7 @@ def build() -> list[UnresolvedAssetJobDefinition]:
             "index_constituents",
             "tracked_universe",
             "daily_bars",
+            "universe_tiers",
             *computed,
         ),
         job(

@@ -38,7 +38,7 @@ def plan_daily(
 
     A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once one of
     the vendors has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
-    Nothing is asked for from a delisting on.
+    Nothing is asked for from a delisting on, nor from before the day on which a name passed to the instrument.
     """
     if not instruments:
         return []
@@ -110,6 +110,8 @@ def missing_sessions(
 
     gone = np.array([i.delisted_on or date.max for i in instruments], dtype="datetime64[D]")[:, None]
     missing &= window < gone
+    begun = np.array([i.named_since or date.min for i in instruments], dtype="datetime64[D]")[:, None]
+    missing &= window >= begun
     nothing = (date.max, date.min)
     for stretches in empty:
         empty_from = np.array([stretches.get(i, nothing)[0] for i in ids], dtype="datetime64[D]")[:, None]

@@ -108,12 +108,62 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class ConstituentsAnswer:
-    """The members of one index as they were on `as_of_date`."""
+    """The members of one index as they were on `as_of_date`.
+
+    `dated` says whether the source itself knows that day: a list without any date only holds when it is read.
+    """
 
     vendor: str
     index: str
     as_of_date: date
     members: tuple[Member, ...]
+    dated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A stay in an index from `start` (inclusive) to `end` (exclusive); None is unbounded."""
+
+    symbol: str
+    start: date | None
+    end: date | None
+
+    def holds_on(self, day: date) -> bool:
+        return (self.start is None or self.start <= day) and (self.end is None or day < self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpells:
+    """All stays in one index that a source knows, and the days on which those are all.
+
+    Attributes
+    ----------
+    spells
+        Sorted by symbol, then by start; those of a symbol don't overlap.
+    covered
+        Stretches of days, both ends inclusive, ascending, on which the members are those whose spell holds.
+    """
+
+    vendor: str
+    index: str
+    spells: tuple[Spell, ...]
+    covered: tuple[tuple[date, date], ...]
+
+    def members_on(self, day: date) -> frozenset[str] | None:
+        """Return the members on a day, None where the spells don't reach."""
+        if not any(first <= day <= last for first, last in self.covered):
+            return None
+        return frozenset(s.symbol for s in self.spells if s.holds_on(day))
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolChange:
+    """From `on` on, `symbol` is written `new_symbol`; where that is None, another company bears `symbol` (`name`)."""
+
+    symbol: str
+    on: date
+    new_symbol: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quantmatrix_pipeline.bars.batch import Dates
 from quantmatrix_pipeline.errors import UnsupportedRequest
@@ -23,6 +23,7 @@ from quantmatrix_pipeline.providers.answers import (
     ActionsAnswer,
     ConstituentsAnswer,
     DailyAnswer,
+    IndexSpells,
     IntradayAnswer,
     IntradayBars,
     Listing,
@@ -30,6 +31,7 @@ from quantmatrix_pipeline.providers.answers import (
     OptionChain,
     Profile,
     Quote,
+    SymbolChange,
 )
 
 
@@ -207,6 +209,19 @@ class MemberSource(Protocol):
         VendorError
             It could not be had.
         """
+        ...
+
+
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A source that knows how names and index members changed over time."""
+
+    def symbol_changes(self) -> Sequence[SymbolChange]:
+        """Return all renames and reuses of names that it knows, by day."""
+        ...
+
+    def index_spells(self) -> Sequence[IndexSpells]:
+        """Return the stays in each index of which it knows any."""
         ...
 
 

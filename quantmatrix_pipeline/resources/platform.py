@@ -16,7 +16,7 @@ from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import Tolerance
 from quantmatrix_pipeline.ingest.mend import OFF
-from quantmatrix_pipeline.providers.contract import MemberSource, Provider
+from quantmatrix_pipeline.providers.contract import KeepsHistory, MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
@@ -70,6 +70,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     @property
     def source(self) -> Provider:
         return self.selection.provider
+
+    @property
+    def past(self) -> KeepsHistory | None:
+        """The source, where it knows how names and index members changed over time."""
+        return self.source if isinstance(self.source, KeepsHistory) else None
 
     @property
     def router(self) -> Router | None:

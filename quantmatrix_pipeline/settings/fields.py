@@ -132,6 +132,20 @@ class Settings(VendorFields):
         1e-4, ge=0, le=1, description="up to this relative difference a volume that comes again is the same"
     )
     fetch_concurrency: int = Field(16, ge=1, le=128, description="requests under way at once against one vendor")
+    tier_maxs_t0: int = Field(
+        500,
+        ge=0,
+        le=1_000_000,
+        validation_alias=AliasChoices("TIER_MAXS__T0", "QM_TIER_MAXS__T0"),
+        description="how many of the most traded tracked instruments are in tier T0",
+    )
+    tier_maxs_t1: int = Field(
+        1500,
+        ge=0,
+        le=1_000_000,
+        validation_alias=AliasChoices("TIER_MAXS__T1", "QM_TIER_MAXS__T1"),
+        description="how many of those that follow are in tier T1; the others are in T2",
+    )
     call_timeout_seconds: float = Field(15, gt=0, le=600, description="how long one call to a vendor may take")
     call_deadline_seconds: float = Field(60, gt=0, le=3600, description="how long a call may take with its retries")
     budget_wait_seconds: float = Field(
@@ -176,6 +190,11 @@ class Settings(VendorFields):
         validation_alias=AliasChoices("QM_LOG_LEVEL", "LOG_LEVEL"),
         description="DEBUG, INFO, WARNING or ERROR",
     )
+
+    @property
+    def tier_maxima(self) -> Mapping[str, int]:
+        """How many instruments there may be in T0 and in T1."""
+        return {"T0": self.tier_maxs_t0, "T1": self.tier_maxs_t1}
 
     @classmethod
     def settings_customise_sources(

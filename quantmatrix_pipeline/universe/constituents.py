@@ -19,6 +19,9 @@ INDEXES = tuple(PLAUSIBLE)
 # An index that shrinks by more than this between two refreshes is not believed either.
 MAX_SHRINK = 0.2
 
+# A list without a date holds when it is read. It says nothing about who was a member on a session longer ago.
+MAX_DAYS_UNDATED = 7
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRefresh:
@@ -61,7 +64,7 @@ async def refresh_index(
         if newest is not None and newest > answer.as_of_date:
             kept = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"
             return IndexRefresh(index, answer.as_of_date, note=kept)
-        ids = instruments.ensure(warehouse, [m.symbol for m in answer.members])
+        ids = instruments.ensure(warehouse, [m.symbol for m in answer.members], answer.as_of_date)
         instruments.describe(
             warehouse,
             [
@@ -85,6 +88,7 @@ async def refresh_index(
             fallback_used=bool(reasons),
             note=note,
             now=now,
+            true_then=answer.dated or abs((now.date() - answer.as_of_date).days) <= MAX_DAYS_UNDATED,
         )
         return IndexRefresh(
             index,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from quantmatrix_pipeline.providers.answers import Listing
+from quantmatrix_pipeline.providers.answers import Listing, SymbolChange
 from quantmatrix_pipeline.warehouse import instruments, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -22,13 +22,22 @@ class TrackedSet:
     by_reason: dict[str, int]
 
 
-def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listings: Sequence[Listing]) -> TrackedSet:
+def update_tracked(
+    warehouse: Warehouse,
+    session: date,
+    *,
+    benchmark: str,
+    listings: Sequence[Listing],
+    changes: Sequence[SymbolChange] = (),
+) -> TrackedSet:
     """Bring the tracked set up to date and return it.
 
     `listings` is what a finite source (files, sample) holds; facts such as kind and delisting date are taken from it
     for whatever is tracked. Its symbols are tracked themselves only where no index says what to follow, so that a new
-    installation with nothing but a folder of bars has something to do.
+    installation with nothing but a folder of bars has something to do. What it holds under a name that, by `changes`,
+    is not borne on the session is passed over: it holds the same under the other name.
     """
+    listings = as_named_on(session, listings, changes)
     reasons: dict[int, list[str]] = {}
 
     def add(instrument_ids: Sequence[int], reason: str) -> None:
@@ -55,6 +64,18 @@ def update_tracked(warehouse: Warehouse, session: date, *, benchmark: str, listi
     return TrackedSet(
         tuple(t.symbol for t in tracked), tuple(t.symbol for t in tracked if t.first_tracked == session), counts
     )
+
+
+def as_named_on(session: date, listings: Sequence[Listing], changes: Sequence[SymbolChange]) -> Sequence[Listing]:
+    """Return the listings without the later names of renames to come, and without the earlier ones of those past."""
+    hidden = {change.new_symbol for change in changes if change.on > session}
+    past = {change.symbol: change.on for change in changes if change.new_symbol and change.on <= session}
+    return [
+        listing
+        for listing in listings
+        if listing.symbol not in hidden
+        and not (listing.symbol in past and listing.last_bar is not None and listing.last_bar < past[listing.symbol])
+    ]
 
 
 def _describe(warehouse: Warehouse, listings: Sequence[Listing]) -> None:

@@ -50,10 +50,12 @@ def stock_ids(warehouse: Warehouse) -> set[int]:
     return {row.instrument_id for row in warehouse.rows("SELECT instrument_id FROM instruments WHERE kind = 'stock'")}
 
 
-def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
-    """Return symbol -> instrument_id, making an instrument for each symbol that nobody bears yet.
+def ensure(warehouse: Warehouse, symbols: Iterable[str], on: date | None = None) -> dict[str, int]:
+    """Return symbol -> instrument_id, making an instrument for each symbol that nobody ever bore.
 
-    New ids are given in the order of the symbols' names, so that the same input makes the same ids.
+    Who bore a name on `on` comes first, else its newest bearer. A name that was given up still means who gave it up:
+    that another company took it over is never assumed, it has to be declared (`naming.reuse`). New ids are given in
+    the order of the symbols' names, so that the same input makes the same ids.
     """
     wanted = sorted(set(symbols))
     with warehouse.begin() as connection:
@@ -63,9 +65,7 @@ def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
                 WITH missing AS (
                     SELECT symbol, row_number() OVER (ORDER BY symbol COLLATE "C") AS place
                     FROM unnest(CAST(:symbols AS text[])) AS symbol
-                    WHERE NOT EXISTS (
-                        SELECT FROM instrument_symbols s WHERE s.symbol = symbol.symbol AND s.valid_to IS NULL
-                    )
+                    WHERE NOT EXISTS (SELECT FROM instrument_symbols s WHERE s.symbol = symbol.symbol)
                 ), made AS (
                     INSERT INTO instruments (kind) SELECT 'stock' FROM missing RETURNING instrument_id
                 ), numbered AS (
@@ -76,7 +76,15 @@ def ensure(warehouse: Warehouse, symbols: Iterable[str]) -> dict[str, int]:
             """),
             {"symbols": wanted},
         )
-    return ids(warehouse, wanted)
+        rows = connection.execute(
+            sa.text("""
+                SELECT DISTINCT ON (symbol) symbol, instrument_id FROM instrument_symbols
+                WHERE symbol = ANY (CAST(:symbols AS text[]))
+                ORDER BY symbol, (valid_from <= :on AND (valid_to IS NULL OR :on < valid_to)) DESC, valid_from DESC
+            """),
+            {"symbols": wanted, "on": on or date.max},
+        ).all()
+    return {row.symbol: row.instrument_id for row in rows}
 
 
 def describe(warehouse: Warehouse, facts: Iterable[Mapping[str, object]]) -> int:

@@ -47,25 +47,37 @@ class _Conditions:
         return f" WHERE {' AND '.join(self._terms)}" if self._terms else ""
 
 
-def find_instrument(warehouse: Warehouse, symbol: str) -> Instrument:
-    """Return the current bearer of a symbol, in whatever case it is written.
+def find_instrument(warehouse: Warehouse, symbol: str, asof: date | None = None) -> Instrument:
+    """Return who bears a symbol now, or bore it on `asof`, under its newest symbol; in whatever case it is written.
 
     Raises
     ------
     UnknownSymbol
-        No instrument bears it now; names the one that used to, where there is one.
+        No instrument bears it now, or bore it then; names who did on other days, where there are any.
     """
     wanted = symbol.strip().upper()
+    values: list[object] = [wanted]
+    held = "s.valid_to IS NULL"
+    if asof is not None:
+        held = "s.valid_from <= $2 AND (s.valid_to IS NULL OR $2 < s.valid_to)"
+        values.append(asof)
     found = warehouse.read(
-        """
-        SELECT i.instrument_id, s.symbol, i.kind, i.name, i.currency, i.calendar, i.sector, i.listed_on, i.delisted_on
+        f"""
+        SELECT i.instrument_id, newest.symbol, i.kind, i.name, i.currency, i.calendar, i.sector, i.listed_on,
+               i.delisted_on
         FROM instrument_symbols s JOIN instruments i USING (instrument_id)
-        WHERE s.symbol = $1 AND s.valid_to IS NULL
+        JOIN LATERAL (
+            SELECT n.symbol FROM instrument_symbols n WHERE n.instrument_id = i.instrument_id
+            ORDER BY n.valid_from DESC LIMIT 1
+        ) newest ON true
+        WHERE s.symbol = $1 AND {held}
         """,
-        [wanted],
+        values,
     ).to_pylist()
     if found:
         return Instrument(**found[0])
+    if asof is not None:
+        raise UnknownSymbol(f"no instrument bore the symbol {wanted!r} on {asof}{_bearers(warehouse, wanted)}")
     former = warehouse.read(
         """
         SELECT present.symbol, past.valid_to FROM instrument_symbols past
@@ -82,6 +94,41 @@ def find_instrument(warehouse: Warehouse, symbol: str) -> Instrument:
     raise UnknownSymbol(
         f"no instrument bears the symbol {wanted!r}; /api/v1/symbols and `qm symbols list` show those that are known"
     )
+
+
+def _bearers(warehouse: Warehouse, symbol: str) -> str:
+    rows = warehouse.read(
+        "SELECT valid_from, valid_to FROM instrument_symbols WHERE symbol = $1 ORDER BY valid_from", [symbol]
+    ).to_pylist()
+    spans = ", ".join(f"{row['valid_from']}..{row['valid_to'] or 'now'}" for row in rows)
+    return f"; it was borne in {spans} (ends exclusive)" if spans else ", nor on any other day"
+
+
+def names(warehouse: Warehouse, symbol: str) -> pa.Table:
+    """Return all names of every instrument that ever bore `symbol`, by instrument and day.
+
+    Columns: instrument_id, symbol, valid_from (1900-01-01: since before anybody looked), valid_to (exclusive; null
+    while borne), name, listed_on, delisted_on, source (of the declaration that ended the name).
+
+    Raises
+    ------
+    UnknownSymbol
+        Nobody ever bore it.
+    """
+    wanted = symbol.strip().upper()
+    found = warehouse.read(
+        """
+        SELECT s.instrument_id, s.symbol, s.valid_from, s.valid_to, i.name, i.listed_on, i.delisted_on, c.source
+        FROM instrument_symbols s JOIN instruments i USING (instrument_id)
+        LEFT JOIN symbol_changes c ON c.symbol = s.symbol AND c.effective_on = s.valid_to
+        WHERE s.instrument_id IN (SELECT instrument_id FROM instrument_symbols WHERE symbol = $1)
+        ORDER BY s.instrument_id, s.valid_from
+        """,
+        [wanted],
+    )
+    if not found.num_rows:
+        raise UnknownSymbol(f"no instrument ever bore the symbol {wanted!r}; `qm symbols list` shows those tracked")
+    return found
 
 
 def symbols(warehouse: Warehouse) -> pa.Table:

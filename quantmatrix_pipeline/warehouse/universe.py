@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
+from quantmatrix_pipeline.warehouse import membership
 from quantmatrix_pipeline.warehouse.engine import LOCKS, Warehouse
 
 
@@ -49,10 +50,12 @@ def apply_members(
     fallback_used: bool,
     note: str | None,
     now: datetime,
+    true_then: bool = True,
 ) -> MembershipChange:
     """Make the members of an index those given, as seen on `seen_on`, and note the refresh; one transaction.
 
-    A newcomer opens a spell, a returner opens a new one beside the old, a leaver's spell ends on that day.
+    A newcomer opens a spell, a returner opens a new one beside the old, a leaver's spell ends on that day. Where the
+    list is known to have been true on that day (`true_then`), `index_coverage` says that the members are known there.
     """
     with warehouse.begin() as connection:
         run = connection.execute
@@ -119,6 +122,8 @@ def apply_members(
                 "now": now,
             },
         )
+        if true_then:
+            membership.extend_by_list(connection, index_code, seen_on, provider_used, now)
     return change
 
 
@@ -163,7 +168,7 @@ def unwatch(warehouse: Warehouse, instrument_ids: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """One tracked instrument."""
+    """One tracked instrument; `named_since` is the day on which its life begins where its name was another's before."""
 
     instrument_id: int
     symbol: str
@@ -172,15 +177,18 @@ class Tracked:
     first_tracked: date
     reasons: tuple[str, ...]
     delisted_on: date | None
+    named_since: date | None = None
 
 
 def tracked(warehouse: Warehouse) -> list[Tracked]:
     """Return the tracked set, sorted by symbol."""
     rows = warehouse.rows("""
-        SELECT u.instrument_id, s.symbol, i.kind, i.calendar, u.first_tracked, u.reasons, i.delisted_on
+        SELECT u.instrument_id, s.symbol, i.kind, i.calendar, u.first_tracked, u.reasons, i.delisted_on,
+               c.effective_on AS named_since
         FROM symbol_universe u
         JOIN instruments i USING (instrument_id)
         JOIN instrument_symbols s ON s.instrument_id = u.instrument_id AND s.valid_to IS NULL
+        LEFT JOIN symbol_changes c ON c.instrument_id = u.instrument_id AND c.kind = 'reuse'
         WHERE u.active
         ORDER BY s.symbol COLLATE "C"
     """)

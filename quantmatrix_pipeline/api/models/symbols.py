@@ -36,3 +36,24 @@ class Symbols(BaseModel):
 
     count: int
     data: list[Symbol]
+
+
+class Name(BaseModel):
+    """A symbol that an instrument bears, or bore."""
+
+    instrument_id: int
+    symbol: str
+    valid_from: date = Field(description="1900-01-01 stands for: since before anybody looked")
+    valid_to: date | None = Field(description="the first day without the name; null while it is borne")
+    name: str | None
+    listed_on: date | None
+    delisted_on: date | None
+    source: str | None = Field(description="who said that the name was given up, or went over to another instrument")
+
+
+class Names(BaseModel):
+    """All names of every instrument that ever bore a symbol, by instrument and day."""
+
+    symbol: str
+    count: int
+    data: list[Name]

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from quantmatrix_pipeline.api.models.bars import Historical, Prices, StoredBars
 from quantmatrix_pipeline.api.parameters import (
+    Asof,
     End,
     Limit,
     OpenWarehouse,
@@ -69,10 +70,11 @@ def historical(
     min_quality: Annotated[float, Query(ge=0, le=1, description="only bars of this score or more")] = USABLE_QUALITY,
     adjust: AdjustQuery = None,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
+    asof: Asof = None,
 ) -> Response:
     """Return daily bars with their quality, in the series asked for, the factor beside each price."""
     ordered(start, end)
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     least = max(VALIDATED_QUALITY, min_quality) if validated_only else min_quality
     rows = reads.daily_bars(
         warehouse,
@@ -111,10 +113,11 @@ def stored_history(
     limit: Limit = None,
     adjust: AdjustQuery = None,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
+    asof: Asof = None,
 ) -> Response:
     """Return bars of any score, each with its source, basis, version, factor and the moment it was learned."""
     ordered(start, end)
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,
@@ -143,9 +146,10 @@ def prices(
     interval: Interval = "1d",
     adjust: Annotated[Adjust, Query(description=_ADJUST)] = Adjust.SPLIT,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
+    asof: Asof = None,
 ) -> Response:
     """Return the price series of usable bars in the series asked for, the factor beside each price."""
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,

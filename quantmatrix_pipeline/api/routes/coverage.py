@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.models.coverage import Coverage, SymbolCoverage
-from quantmatrix_pipeline.api.parameters import AppSettings, OpenWarehouse, SymbolPath
+from quantmatrix_pipeline.api.parameters import AppSettings, Asof, OpenWarehouse, SymbolPath
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
@@ -56,9 +56,11 @@ def whole(request: Request, warehouse: OpenWarehouse) -> Response:
 
 
 @router.get("/coverage/{symbol}", response_model=SymbolCoverage, responses=documented(304, 404, 422, 503))
-def one(request: Request, warehouse: OpenWarehouse, settings: AppSettings, symbol: SymbolPath) -> Response:
+def one(
+    request: Request, warehouse: OpenWarehouse, settings: AppSettings, symbol: SymbolPath, asof: Asof = None
+) -> Response:
     """Return what is stored of one symbol and its age in sessions, as of now."""
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     stored = reads.symbol_coverage(warehouse, instrument.instrument_id)
     grace = timedelta(minutes=settings.close_grace_minutes)
     calendar = trading_calendar(settings.calendar)

@@ -9,6 +9,7 @@ from quantmatrix_pipeline.api.analysis import COLUMN_NAMES, flagged, raw_analysi
 from quantmatrix_pipeline.api.models.indicators import Snapshot, SnapshotHistory, Snapshots
 from quantmatrix_pipeline.api.models.raw_analysis import RawAnalysis
 from quantmatrix_pipeline.api.parameters import (
+    Asof,
     CurrentSettings,
     End,
     Limit,
@@ -53,9 +54,9 @@ def screened(request: Request, warehouse: OpenWarehouse) -> Response:
     responses=documented(304, 404, 422, 503),
     dependencies=[Depends(known_parameters)],
 )
-def one(request: Request, warehouse: OpenWarehouse, symbol: SymbolPath) -> Response:
+def one(request: Request, warehouse: OpenWarehouse, symbol: SymbolPath, asof: Asof = None) -> Response:
     """Return the latest snapshot of one instrument."""
-    return json_response(request, require_snapshot(warehouse, reads.find_instrument(warehouse, symbol)))
+    return json_response(request, require_snapshot(warehouse, reads.find_instrument(warehouse, symbol, asof)))
 
 
 @router.get(
@@ -71,10 +72,11 @@ def recorded(
     start: Start = None,
     end: End = None,
     limit: Limit = None,
+    asof: Asof = None,
 ) -> Response:
     """Return recorded sessions of one instrument, each in its newest revision, ascending."""
     ordered(start, end)
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     rows = reads.history(warehouse, instrument.instrument_id, COLUMN_NAMES, start=start, end=end, newest=limit)
     return rows_response(request, rows, symbol=instrument.symbol)
 
@@ -86,10 +88,10 @@ def recorded(
     dependencies=[Depends(known_parameters)],
 )
 def latest_analysis(
-    request: Request, warehouse: OpenWarehouse, settings: CurrentSettings, symbol: SymbolPath
+    request: Request, warehouse: OpenWarehouse, settings: CurrentSettings, symbol: SymbolPath, asof: Asof = None
 ) -> Response:
     """Return the zones, lines and thresholds behind the latest snapshot of one instrument."""
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     return json_response(request, raw_analysis(warehouse, instrument, Method.of(settings.settings)))
 
 
@@ -100,8 +102,13 @@ def latest_analysis(
     dependencies=[Depends(known_parameters)],
 )
 def past_analysis(
-    request: Request, warehouse: OpenWarehouse, settings: CurrentSettings, symbol: SymbolPath, session: SessionPath
+    request: Request,
+    warehouse: OpenWarehouse,
+    settings: CurrentSettings,
+    symbol: SymbolPath,
+    session: SessionPath,
+    asof: Asof = None,
 ) -> Response:
     """Return the same as of any session, computed from the stored bars up to it; recorded or not."""
-    instrument = reads.find_instrument(warehouse, symbol)
+    instrument = reads.find_instrument(warehouse, symbol, asof)
     return json_response(request, raw_analysis_at(warehouse, instrument, session, Method.of(settings.settings)))

@@ -13,9 +13,19 @@ import numpy as np
 from quantmatrix_pipeline.bars.adjustment import SplitTable, to_raw
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline.providers.answers import Dividend, Listing, Split, UnreadableRow
+from quantmatrix_pipeline.providers.answers import Dividend, Listing, Split, SymbolChange, UnreadableRow
 from quantmatrix_pipeline.providers.vendors.files.declaration import BarsEntry, Declaration
-from quantmatrix_pipeline.providers.vendors.files.records import read_dividends, read_instruments, read_splits
+from quantmatrix_pipeline.providers.vendors.files.records import (
+    read_dividends,
+    read_instruments,
+    read_splits,
+    read_symbol_changes,
+)
+from quantmatrix_pipeline.providers.vendors.files.renamed import (
+    actions_under_later_names,
+    rows_under_later_names,
+    under_later_names,
+)
 from quantmatrix_pipeline.providers.vendors.files.tables import Table
 from quantmatrix_pipeline.providers.vendors.shared.held_bars import HeldBars
 
@@ -49,6 +59,8 @@ class Content:
         By symbol, by ex-date.
     knows_splits
         Whether a splits file is declared: a split that it does not name is none.
+    changes
+        Renames and reuses of names, by day; bars and actions of an earlier name stand under the later one too.
     """
 
     groups: tuple[Group, ...]
@@ -59,6 +71,7 @@ class Content:
     splits: Mapping[str, tuple[Split, ...]]
     dividends: Mapping[str, tuple[Dividend, ...]]
     knows_splits: bool
+    changes: tuple[SymbolChange, ...] = ()
 
 
 def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) -> Content:
@@ -69,12 +82,15 @@ def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) 
     ConfigurationError
         If there is not one readable bar, a symbol's bars are on different bases, or a table beside the bars is wrong.
     """
-    splits = _by_symbol(read_splits(declaration.splits)) if declaration.splits else {}
+    changes = read_symbol_changes(declaration.renames, declaration.reuses)
+    found = read_splits(declaration.splits) if declaration.splits else ()
+    splits = _by_symbol(actions_under_later_names(found, changes))
+    named = under_later_names([_only(table.bars, entry.symbols) for entry, table in tables], changes)
     by_basis: dict[tuple[Basis, date | None], list[BarBatch]] = defaultdict(list)
     listings: dict[str, Listing] = {}
     unreadable: dict[str | None, list[UnreadableRow]] = defaultdict(list)
-    for entry, table in tables:
-        bars, basis, basis_date = _only(table.bars, entry.symbols), entry.basis, entry.basis_date
+    for (entry, table), bars in zip(tables, named, strict=True):
+        basis, basis_date = entry.basis, entry.basis_date
         if basis is Basis.SPLIT and basis_date and declaration.splits:
             bars, basis, basis_date = _raw(bars, basis_date, splits), Basis.RAW, None
         if len(bars):
@@ -102,17 +118,19 @@ def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) 
             listings[symbol] = replace(listings[symbol], first_bar=first, last_bar=last)
     listings = {s: listings[s] for s in sorted(group_of)}
     if declaration.instruments:
-        named = read_instruments(declaration.instruments, listings)
-        listings |= {s: named[s] for s in named if s in listings}
+        described = read_instruments(declaration.instruments, listings)
+        listings |= {s: described[s] for s in described if s in listings}
     currencies = {s: listing.currency for s, listing in listings.items()}
+    paid = read_dividends(declaration.dividends, currencies) if declaration.dividends else ()
     return Content(
         groups=groups,
         group_of=group_of,
         listings=listings,
         broken=broken,
-        unreadable={s: tuple(rows) for s, rows in unreadable.items()},
+        unreadable=rows_under_later_names(unreadable, changes),
         splits=splits,
-        dividends=_by_symbol(read_dividends(declaration.dividends, currencies)) if declaration.dividends else {},
+        dividends=_by_symbol(actions_under_later_names(paid, changes)),
+        changes=changes,
         knows_splits=declaration.splits is not None,
     )
 

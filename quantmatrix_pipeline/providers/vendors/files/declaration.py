@@ -14,14 +14,19 @@ from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.answers import Kind
 from quantmatrix_pipeline.providers.symbols import canonical
+from quantmatrix_pipeline.providers.vendors.files.membership import MembershipEntry
 from quantmatrix_pipeline.providers.vendors.files.tables import SUFFIXES
 
 DECLARATION = "source.toml"
 INDICES = ("SP500", "NASDAQ100", "DOW30", "R2000")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_TOP = {"bars", "constituents", "actions", "instruments"}
+_TOP = {"bars", "constituents", "membership", "actions", "instruments", "symbols"}
 _BARS = {"path", "basis", "basis_date", "kind", "currency", "symbols", "columns"}
 _ACTIONS = {"splits", "dividends"}
+_NAMES = {"renames", "reuses"}
+# What a [membership] table is read from, and what may stand beside it.
+_MEMBERSHIP = {"spells": {"changes"}, "members": {"on", "changes"}, "years": set(), "lists": {"name"}}
+_REACH = {"from", "to"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,9 @@ class Declaration:
     splits: Path | None
     dividends: Path | None
     instruments: Path | None
+    membership: tuple[MembershipEntry, ...] = ()
+    renames: Path | None = None
+    reuses: Path | None = None
 
 
 def read_declaration(folder: Path) -> Declaration:
@@ -89,6 +97,8 @@ def read_declaration(folder: Path) -> Declaration:
     actions = _table(file, "actions", content, _ACTIONS)
     instruments = _table(file, "instruments", content, {"path"})
     constituents = _table(file, "constituents", content, set(INDICES))
+    names = _table(file, "symbols", content, _NAMES)
+    membership = _table(file, "membership", content, set(INDICES))
     return Declaration(
         file=file,
         bars=tuple(_bars(file, number, entry) for number, entry in enumerate(entries, start=1)),
@@ -96,7 +106,57 @@ def read_declaration(folder: Path) -> Declaration:
         splits=_existing(file, "actions.splits", actions["splits"]) if "splits" in actions else None,
         dividends=_existing(file, "actions.dividends", actions["dividends"]) if "dividends" in actions else None,
         instruments=_existing(file, "instruments.path", instruments["path"]) if "path" in instruments else None,
+        membership=tuple(_membership(file, index, entry) for index, entry in membership.items()),
+        renames=_existing(file, "symbols.renames", names["renames"]) if "renames" in names else None,
+        reuses=_existing(file, "symbols.reuses", names["reuses"]) if "reuses" in names else None,
     )
+
+
+def _membership(file: Path, index: str, entry: Any) -> MembershipEntry:
+    where = f"membership.{index}"
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"{file}: {where} must be a table: [{where}]")
+    kinds = [kind for kind in _MEMBERSHIP if kind in entry]
+    if len(kinds) != 1:
+        raise ConfigurationError(f"{file}: {where}: needs one of {', '.join(_MEMBERSHIP)}; has {len(kinds)}")
+    (kind,) = kinds
+    _known(file, f"{where}.", entry, {kind} | _MEMBERSHIP[kind] | _REACH)
+    days = {key: _day(file, f"{where}.{key}", entry.get(key)) for key in ("on", "from", "to")}
+    if kind == "members" and days["on"] is None:
+        raise ConfigurationError(f"{file}: {where}.on: say on which day the list of members was true: on = 2025-12-01")
+    paths = {
+        key: _existing(file, f"{where}.{key}", entry[key]) if key in entry else None
+        for key in ("spells", "members", "lists", "changes")
+    }
+    name = entry.get("name")
+    if not isinstance(name, str | None):
+        raise ConfigurationError(f"{file}: {where}.name: {name!r} is no text, such as 'nasdaq100'")
+    return MembershipEntry(
+        index,
+        **paths,
+        on=days["on"],
+        years=_matching(file, f"{where}.years", entry["years"]) if kind == "years" else (),
+        name=name,
+        covered_from=days["from"],
+        covered_to=days["to"],
+    )
+
+
+def _matching(file: Path, where: str, value: Any) -> tuple[Path, ...]:
+    """Return the files that a pattern stands for, sorted."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{file}: {where}: name the files by a pattern such as 'changes/*.yaml'")
+    pattern = file.parent / value
+    found = tuple(sorted(p for p in pattern.parent.glob(pattern.name) if p.is_file()))
+    if not found:
+        raise ConfigurationError(f"{file}: {where}: {value!r} matches no file")
+    return found
+
+
+def _day(file: Path, where: str, value: Any) -> date | None:
+    if isinstance(value, datetime) or not isinstance(value, date | None):
+        raise ConfigurationError(f"{file}: {where}: {value!r} is no date; write 2024-03-31 unquoted")
+    return value
 
 
 def _bars(file: Path, number: int, entry: Mapping[str, Any]) -> BarsEntry:
@@ -106,9 +166,7 @@ def _bars(file: Path, number: int, entry: Mapping[str, Any]) -> BarsEntry:
     if not isinstance(path, str) or not path:
         raise ConfigurationError(f"{file}: {where}.path: name a file, a folder or a pattern such as 'daily/*.parquet'")
     basis = _one_of(file, f"{where}.basis", entry.get("basis"), Basis)
-    basis_date = entry.get("basis_date")
-    if isinstance(basis_date, datetime) or not isinstance(basis_date, date | None):
-        raise ConfigurationError(f"{file}: {where}.basis_date: {basis_date!r} is no date; write 2024-03-31 unquoted")
+    basis_date = _day(file, f"{where}.basis_date", entry.get("basis_date"))
     if (basis is Basis.RAW) != (basis_date is None):
         why = "raw prices have none" if basis is Basis.RAW else "say until when splits are contained in the prices"
         raise ConfigurationError(f"{file}: {where}.basis_date: {why} (basis = {basis.value!r})")

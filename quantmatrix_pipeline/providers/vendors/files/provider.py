@@ -18,11 +18,20 @@ from quantmatrix_pipeline.errors import (
     UnsupportedRequest,
     VendorError,
 )
-from quantmatrix_pipeline.providers.answers import ConstituentsAnswer, DailyAnswer, Kind, Listing, UnreadableRow
+from quantmatrix_pipeline.providers.answers import (
+    ConstituentsAnswer,
+    DailyAnswer,
+    IndexSpells,
+    Kind,
+    Listing,
+    SymbolChange,
+    UnreadableRow,
+)
 from quantmatrix_pipeline.providers.contract import BarRequest, Capability
 from quantmatrix_pipeline.providers.vendors import wikipedia
 from quantmatrix_pipeline.providers.vendors.files.content import Content, gather
 from quantmatrix_pipeline.providers.vendors.files.declaration import read_declaration
+from quantmatrix_pipeline.providers.vendors.files.membership import MembershipEntry, read_membership
 from quantmatrix_pipeline.providers.vendors.files.records import is_holdings, read_holdings, read_spells, read_text
 from quantmatrix_pipeline.providers.vendors.files.tables import VENDOR, Table, read_table
 from quantmatrix_pipeline.providers.vendors.shared.held_bars import weekday
@@ -55,6 +64,7 @@ class FilesProvider:
         self._folder = folder
         self._declaration = read_declaration(folder)
         self._tables: dict[Path, tuple[tuple[int, int], Table]] = {}
+        self._spells: dict[str, tuple[tuple[tuple[int, int], ...], IndexSpells]] = {}
         self._seen: tuple[tuple[Path, int, int], ...] = ()
         self._content: Content | None = None
 
@@ -119,24 +129,37 @@ class FilesProvider:
         if path is None:
             raise UnsupportedRequest(VENDOR, f"{self._declaration.file} names no members of it", symbol=index)
         text = read_text(path)
-        as_of = session
+        as_of, dated = session, True
         if path.name.lower().endswith((".html", ".html.gz", ".htm")):
-            members = wikipedia.parse_members(index, text)
+            members, dated = wikipedia.parse_members(index, text), False
         elif is_holdings(text):
             as_of, members = read_holdings(path, text)
         else:
-            members = tuple(
-                {s.member.symbol: s.member for s in read_spells(path, text) if s.holds_on(session)}.values()
-            )
+            spells = read_spells(path, text)
+            members = tuple({s.member.symbol: s.member for s in spells if s.holds_on(session)}.values())
+            dated = any(s.start or s.end for s in spells)
         if not members:
             raise MalformedResponse(VENDOR, f"{path.name} names no member of {index} on {as_of}")
-        return ConstituentsAnswer(VENDOR, index, as_of, members)
+        return ConstituentsAnswer(VENDOR, index, as_of, members, dated)
+
+    def symbol_changes(self) -> Sequence[SymbolChange]:
+        """Return the renames and reuses that the folder names, by day."""
+        return self._read().changes
+
+    def index_spells(self) -> Sequence[IndexSpells]:
+        """Return the stays in each index with a [membership] table."""
+        return tuple(self._membership(entry) for entry in self._declaration.membership)
+
+    def _membership(self, entry: MembershipEntry) -> IndexSpells:
+        stamp = tuple((s.st_mtime_ns, s.st_size) for s in (p.stat() for p in entry.files))
+        if entry.index not in self._spells or self._spells[entry.index][0] != stamp:
+            self._spells[entry.index] = (stamp, read_membership(entry))
+        return self._spells[entry.index][1]
 
     def _read(self) -> Content:
         files = [(entry, path) for entry in self._declaration.bars for path in entry.paths()]
-        beside = [
-            p for p in (self._declaration.splits, self._declaration.dividends, self._declaration.instruments) if p
-        ]
+        said = self._declaration
+        beside = [p for p in (said.splits, said.dividends, said.instruments, said.renames, said.reuses) if p]
         seen = tuple((p, (s := p.stat()).st_mtime_ns, s.st_size) for p in (*(p for _, p in files), *beside))
         if self._content is None or seen != self._seen:
             self._content = gather(self._declaration, [(e, self._table(path, e.columns)) for e, path in files])

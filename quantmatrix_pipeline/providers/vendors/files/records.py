@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from quantmatrix_pipeline.errors import ConfigurationError, MalformedResponse
-from quantmatrix_pipeline.providers.answers import Dividend, Kind, Listing, Member, Split
+from quantmatrix_pipeline.providers.answers import Dividend, Kind, Listing, Member, Split, SymbolChange
 from quantmatrix_pipeline.providers.symbols import canonical
 
 VENDOR = "files"
@@ -61,11 +61,11 @@ class Row:
             raise self.error(column, "is empty")
         return value
 
-    def symbol(self) -> str:
-        text = self.required("symbol")
+    def symbol(self, column: str = "symbol") -> str:
+        text = self.required(column)
         symbol = canonical(text)
         if symbol is None:
-            raise self.error("symbol", f"{text!r} is no symbol")
+            raise self.error(column, f"{text!r} is no symbol")
         return symbol
 
     def day(self, column: str) -> date | None:
@@ -193,6 +193,31 @@ def read_spells(path: Path, text: str) -> tuple[Spell, ...]:
         for row in rows
         if row.text("symbol")
     )
+
+
+def read_symbol_changes(renames: Path | None, reuses: Path | None) -> tuple[SymbolChange, ...]:
+    """Read `old,new,date` and `symbol,date[,name]`: who is called otherwise from a day on, and whose name went over.
+
+    Raises
+    ------
+    ConfigurationError
+        If a symbol is renamed to itself, or two rows say different things of a symbol and a day.
+    """
+    found: dict[tuple[str, date], SymbolChange] = {}
+    for row in read_rows(renames, read_text(renames), "old", "new", "date") if renames else ():
+        change = SymbolChange(row.symbol("old"), row.required_day("date"), row.symbol("new"))
+        if change.symbol == change.new_symbol:
+            raise row.error("new", f"{change.symbol} is what it was called before")
+        if found.setdefault((change.symbol, change.on), change) != change:
+            raise row.error(
+                "new", f"another row has {change.symbol} become {found[change.symbol, change.on].new_symbol}"
+            )
+    taken = [
+        SymbolChange(row.symbol(), row.required_day("date"), None, row.text("name"))
+        for row in (read_rows(reuses, read_text(reuses), "symbol", "date") if reuses else ())
+    ]
+    # On one day a name is given up before another takes it.
+    return tuple(sorted([*found.values(), *taken], key=lambda c: (c.on, c.new_symbol is None, c.symbol)))
 
 
 def is_holdings(text: str) -> bool:
