@@ -177,20 +177,21 @@ def _bearer(connection: sa.Connection, symbol: str, on: date, *, before: bool = 
 def _add_former(connection: sa.Connection, present: Any, old: str, new: str, on: date) -> int:
     """Give an instrument that is only known by its new name the earlier one up to `on`."""
     given = {"new": new, "from": present.valid_from, "old": old, "on": on, "id": present.instrument_id}
-    taken = connection.execute(
-        sa.text("SELECT valid_from FROM instrument_symbols WHERE symbol = :old AND valid_from < :on LIMIT 1"), given
-    ).one_or_none()
-    if taken is None and present.valid_from < on:
-        connection.execute(
-            sa.text("UPDATE instrument_symbols SET valid_from = :on WHERE symbol = :new AND valid_from = :from"), given
-        )
-        connection.execute(
-            sa.text("""
-                INSERT INTO instrument_symbols (symbol, valid_from, valid_to, instrument_id)
-                VALUES (:old, :from, :on, :id)
-            """),
-            given,
-        )
+    # As far back as the new name was taken to reach, and as nobody else bore the earlier one.
+    since = connection.execute(
+        sa.text("""
+            SELECT greatest(CAST(:from AS date), max(valid_to)) FROM instrument_symbols
+            WHERE symbol = :old AND valid_from < :on
+        """),
+        given,
+    ).scalar_one()
+    if since < on:
+        for statement in (
+            "UPDATE instrument_symbols SET valid_from = :on WHERE symbol = :new AND valid_from = :from",
+            "INSERT INTO instrument_symbols (symbol, valid_from, valid_to, instrument_id)"
+            " VALUES (:old, :since, :on, :id)",
+        ):
+            connection.execute(sa.text(statement), given | {"since": since})
     return int(present.instrument_id)
 
 

@@ -8,6 +8,9 @@ EVERY_ROUTE = {
     "/api/market-data/sources/status": "/api/market-data/sources/status",
     "/api/v1/status": "/api/v1/status",
     "/api/v1/symbols": "/api/v1/symbols",
+    "/api/v1/symbols/{symbol}/names": "/api/v1/symbols/FB/names",
+    "/api/v1/indexes": "/api/v1/indexes",
+    "/api/v1/indexes/{index}/members": "/api/v1/indexes/DOW30/members?on=2013-03-01",
     "/api/v1/historical/{symbol}": "/api/v1/historical/AAPL?start=2012-01-03",
     "/api/v1/market-data/db/history": "/api/v1/market-data/db/history?symbol=ADJ",
     "/api/v1/market/prices": "/api/v1/market/prices?symbol=MSFT&range=300d",
@@ -26,5 +29,17 @@ EVERY_ROUTE = {
 MANY_ROWS = {
     path: url
     for path, url in EVERY_ROUTE.items()
-    if path.endswith(("/symbols", "/historical/{symbol}", "/history", "/prices", "/breadth", "/snapshots"))
+    if path.endswith(
+        (
+            "/symbols",
+            "/names",
+            "/indexes",
+            "/members",
+            "/historical/{symbol}",
+            "/history",
+            "/prices",
+            "/breadth",
+            "/snapshots",
+        )
+    )
 }

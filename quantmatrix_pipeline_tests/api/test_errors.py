@@ -52,6 +52,39 @@ def test_a_former_symbol_is_404_and_names_the_present_one(client: TestClient, fi
     assert "2012-06-09" in detail
 
 
+def test_a_symbol_is_looked_up_among_the_names_of_the_day_that_is_named(client: TestClient, filled: Filled) -> None:
+    with psycopg.connect(filled.owner_url) as connection:
+        connection.execute(
+            "INSERT INTO instrument_symbols (symbol, valid_from, valid_to, instrument_id)"
+            " SELECT 'THEN', '2000-01-01', '2012-06-09', instrument_id FROM instrument_symbols WHERE symbol = 'FB'"
+        )
+    for url in (
+        "/api/v1/historical/{}", "/api/v1/market/prices?symbol={}", "/api/v1/market/ta?symbol={}",
+        "/api/v1/market/atr?symbol={}", "/api/v1/market-data/db/history?symbol={}", "/api/v1/market-data/coverage/{}",
+        "/api/v1/snapshots/{}", "/api/v1/snapshots/{}/history",
+    ):  # fmt: skip
+        asked = client.get(url.format("THEN"), params={"asof": "2012-06-08"} | _query(url.format("THEN")))
+        assert asked.status_code == 200, url
+        assert asked.json() == client.get(url.format("FB")).json(), url
+    detail = _problem(client, "/api/v1/historical/THEN?asof=2012-06-09", 404)["detail"]
+    assert "no instrument bore the symbol 'THEN' on 2012-06-09" in detail
+    assert "2000-01-01..2012-06-09" in detail
+
+
+def _query(url: str) -> dict[str, str]:
+    return dict(pair.split("=") for pair in url.partition("?")[2].split("&") if pair)
+
+
+def test_members_on_a_day_that_nothing_tells_of_are_404_and_the_known_days_are_named(client: TestClient) -> None:
+    assert client.get("/api/v1/indexes/dow30/members?on=2013-03-01").json()["count"] == 3
+    for day in ("2013-02-28", "2013-03-02"):
+        body = _problem(client, f"/api/v1/indexes/DOW30/members?on={day}", 404)
+        assert body["type"] == "urn:quantmatrix:problem:members-unknown"
+        assert f"DOW30 on {day} are not known; known are 2013-03-01..2013-03-01" in body["detail"]
+    assert "only of DOW30" in _problem(client, "/api/v1/indexes/SP500/members?on=2013-03-01", 404)["detail"]
+    _problem(client, "/api/v1/indexes/DOW30/members", 422)
+
+
 def test_a_known_symbol_without_a_snapshot_is_404_and_says_so(client: TestClient) -> None:
     for url in ("/api/v1/snapshots/BARE", "/api/v1/market/ta?symbol=BARE", "/api/v1/market/atr?symbol=BARE"):
         assert "BARE is known" in _problem(client, url, 404)["detail"]

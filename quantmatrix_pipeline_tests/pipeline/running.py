@@ -24,7 +24,11 @@ FACTS = (
     "instruments",
     "instrument_symbols",
     "index_constituents",
+    "index_spells",
+    "index_coverage",
+    "symbol_changes",
     "symbol_universe",
+    "universe_versions",
     "bar_sources",
     "price_data",
     "price_data_revisions",
@@ -76,8 +80,12 @@ class Folder:
         splits: str | None = None,
         instruments: str | None = None,
         constituents: Mapping[str, str | Path] | None = None,
+        renames: str | None = None,
+        spells: Mapping[str, str] | None = None,
     ) -> None:
-        """Write bars, declaration and small tables; `constituents` maps an index to a CSV's text or a file's path."""
+        """Write bars, declaration and small tables; `constituents` maps an index to a CSV's text or a file's path,
+        `spells` one to a CSV's text.
+        """
         self.path.mkdir(exist_ok=True)
         bars.to_parquet(self.path / "bars.parquet", index=False)
         lines = ["[[bars]]", 'path = "bars.parquet"', f'basis = "{basis}"']
@@ -89,6 +97,12 @@ class Folder:
         if instruments is not None:
             (self.path / "instruments.csv").write_text(instruments)
             lines += ["[instruments]", 'path = "instruments.csv"']
+        if renames is not None:
+            (self.path / "renames.csv").write_text(renames)
+            lines += ["[symbols]", 'renames = "renames.csv"']
+        for index, stays in (spells or {}).items():
+            (self.path / f"{index}_spells.csv").write_text(stays)
+            lines += [f"[membership.{index}]", f'spells = "{index}_spells.csv"', "to = 2022-12-30"]
         if constituents:
             lines.append("[constituents]")
             for index, members in constituents.items():
