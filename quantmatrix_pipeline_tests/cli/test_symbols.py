@@ -44,3 +44,63 @@ def test_a_symbol_that_nobody_bears_cannot_be_removed(migrated: Installation) ->
     done = migrated.qm("symbols", "remove", "NOBODY")
     assert done.code == 2
     assert "NOBODY" in done.error
+
+
+def test_a_rename_a_reuse_and_whom_a_name_meant_on_a_day(migrated: Installation) -> None:
+    migrated.qm("symbols", "add", "FB")
+    said = migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
+    assert "FB is META from 2022-06-09 on; nothing else moved" in said.stdout
+    assert "as was known" in migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").stdout
+    assert watched(migrated) == ["META"]
+    assert "another company" in migrated.qm("symbols", "reuse", "FB", "--on", "2022-09-01", "--name", "Other").stdout
+    names = json.loads(migrated.qm("symbols", "names", "FB", "--json").stdout)
+    assert [(n["symbol"], n["valid_to"], n["name"], n["source"]) for n in names] == [
+        ("FB", "2022-06-09", None, "operator"), ("META", None, None, None), ("FB", None, "Other", None)
+    ]  # fmt: skip
+    assert "2022-06-09" in migrated.qm("symbols", "names", "META").stdout
+
+
+def test_a_change_of_names_that_can_not_be_is_one_line_and_does_nothing(migrated: Installation) -> None:
+    assert "no instrument bore FB" in migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").error
+    migrated.qm("symbols", "add", "FB", "META")
+    taken = migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
+    assert taken.code == 2
+    assert "qm symbols rename FB META --on 2022-06-09 --absorb" in taken.error
+    future = migrated.qm("symbols", "rename", "FB", "MVRS", "--on", "2022-06-09", QM_NOW="2022-06-08T23:00:00Z")
+    assert "2022-06-09 has not come yet (today is 2022-06-08)" in future.error
+    assert watched(migrated) == ["FB", "META"]
+
+
+def test_members_on_a_day_and_no_other_days_list_where_it_is_not_known(filled: Installation) -> None:
+    unknown = filled.qm("symbols", "members", "sp500", "--on", "2019-06-28")
+    assert unknown.code == 2
+    assert "the members of SP500 on 2019-06-28 are not known" in unknown.error
+    assert unknown.stdout == ""
+    with psycopg.connect(filled.url) as connection:
+        connection.execute("INSERT INTO index_spells VALUES ('SP500', 'AAPL', '1996-01-02', NULL, 'files')")
+        connection.execute(
+            "INSERT INTO index_coverage VALUES ('SP500', 'spells', '2019-01-02', '2019-12-31', 'files', now())"
+        )
+    shown = filled.qm("symbols", "members", "sp500", "--on", "2019-06-28").stdout
+    assert "1 members of SP500 on 2019-06-28, from files" in shown
+    (row,) = json.loads(filled.qm("symbols", "members", "SP500", "--on", "2019-06-28", "--json").stdout)
+    assert (row["symbol"], row["start_on"]) == ("AAPL", "1996-01-02")
+
+
+def test_the_difference_of_two_nights_is_shown(filled: Installation) -> None:
+    last = filled.folder.sessions[-1]
+    with psycopg.connect(filled.url) as connection:
+        night = connection.execute(
+            "SELECT symbols, tiers FROM universe_versions WHERE session = %s", (last,)
+        ).fetchone()
+        assert night is not None, "the chain recorded it"
+        connection.execute(
+            "INSERT INTO universe_versions VALUES ('2000-01-03', 'before', %s, %s, now())",
+            ([*night[0][1:], "ZZGONE"], [*night[1][1:], "T2"]),
+        )
+    shown = filled.qm("symbols", "diff", "2000-01-03", str(last)).stdout
+    assert f"+ {night[0][0]}" in shown
+    assert "- ZZGONE" in shown
+    found = json.loads(filled.qm("symbols", "diff", str(last), "2000-01-03", "--json").stdout)
+    assert (found["joined"], found["left"], found["renamed"]) == ([night[0][0]], ["ZZGONE"], [])
+    assert "the nearest ones are of 2000-01-03" in filled.qm("symbols", "diff", "2000-01-04", str(last)).error

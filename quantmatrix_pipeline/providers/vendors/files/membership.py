@@ -173,15 +173,16 @@ def _of_years(paths: Sequence[Path]) -> tuple[tuple[Spell, ...], date, date]:
     first_year = min(years)
     if missing := sorted(set(range(first_year, max(years))) - years.keys()):
         raise ConfigurationError(f"files: {paths[0].parent.name}: there is no file of {missing[0]}")
-    first = date(first_year, 1, 1)
-    changes = [change for year in sorted(years) for change in years[year][2]]
-    spells = from_changes(years[first_year][1], first, changes)
-    for year, (path, members, _) in years.items():
-        then = {s.symbol for s in spells if s.holds_on(date(year, 1, 1))}
-        if odd := sorted(then ^ members):
+    for year, (_, members, changes) in years.items():
+        path, following, _ = years.get(year + 1, (None, frozenset(), []))
+        ended = {s.symbol for s in from_changes(members, date(year, 1, 1), changes) if s.end is None}
+        if path is not None and (odd := sorted(ended ^ following)):
             raise ConfigurationError(
                 f"files: {path.name}: begins with other members than the year before it ended with: {', '.join(odd)}"
             )
+    first = date(first_year, 1, 1)
+    changes = [change for year in sorted(years) for change in years[year][2]]
+    spells = from_changes(years[first_year][1], first, changes)
     # A year's file says of every day until its last change, not of those to come.
     return spells, first, max([first, *(c.on for c in changes)])
 
