@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import psycopg
+import pytest
 
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 
@@ -46,61 +48,67 @@ def test_a_symbol_that_nobody_bears_cannot_be_removed(migrated: Installation) ->
     assert "NOBODY" in done.error
 
 
-def test_a_rename_a_reuse_and_whom_a_name_meant_on_a_day(migrated: Installation) -> None:
-    migrated.qm("symbols", "add", "FB")
-    said = migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
+@pytest.fixture
+def later(migrated: Installation) -> Installation:
+    """An installation at a time after all that is declared in these tests."""
+    return replace(migrated, more={"QM_NOW": "2023-01-03T12:00:00Z"})
+
+
+def test_a_rename_a_reuse_and_whom_a_name_meant_on_a_day(later: Installation) -> None:
+    later.qm("symbols", "add", "FB")
+    said = later.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
     assert "FB is META from 2022-06-09 on; nothing else moved" in said.stdout
-    assert "as was known" in migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").stdout
-    assert watched(migrated) == ["META"]
-    assert "another company" in migrated.qm("symbols", "reuse", "FB", "--on", "2022-09-01", "--name", "Other").stdout
-    names = json.loads(migrated.qm("symbols", "names", "FB", "--json").stdout)
+    assert "as was known" in later.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").stdout
+    assert watched(later) == ["META"]
+    assert "another company" in later.qm("symbols", "reuse", "FB", "--on", "2022-09-01", "--name", "Other").stdout
+    names = json.loads(later.qm("symbols", "names", "FB", "--json").stdout)
     assert [(n["symbol"], n["valid_to"], n["name"], n["source"]) for n in names] == [
         ("FB", "2022-06-09", None, "operator"), ("META", None, None, None), ("FB", None, "Other", None)
     ]  # fmt: skip
-    assert "2022-06-09" in migrated.qm("symbols", "names", "META").stdout
+    assert "2022-06-09" in later.qm("symbols", "names", "META").stdout
 
 
-def test_a_change_of_names_that_can_not_be_is_one_line_and_does_nothing(migrated: Installation) -> None:
-    assert "no instrument bore FB" in migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").error
-    migrated.qm("symbols", "add", "FB", "META")
-    taken = migrated.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
+def test_a_change_of_names_that_can_not_be_is_one_line_and_does_nothing(later: Installation) -> None:
+    assert "no instrument bore FB" in later.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09").error
+    later.qm("symbols", "add", "FB", "META")
+    taken = later.qm("symbols", "rename", "FB", "META", "--on", "2022-06-09")
     assert taken.code == 2
     assert "qm symbols rename FB META --on 2022-06-09 --absorb" in taken.error
-    future = migrated.qm("symbols", "rename", "FB", "MVRS", "--on", "2022-06-09", QM_NOW="2022-06-08T23:00:00Z")
+    future = later.qm("symbols", "rename", "FB", "MVRS", "--on", "2022-06-09", QM_NOW="2022-06-08T23:00:00Z")
     assert "2022-06-09 has not come yet (today is 2022-06-08)" in future.error
-    assert watched(migrated) == ["FB", "META"]
+    assert watched(later) == ["FB", "META"]
 
 
-def test_members_on_a_day_and_no_other_days_list_where_it_is_not_known(filled: Installation) -> None:
-    unknown = filled.qm("symbols", "members", "sp500", "--on", "2019-06-28")
+def test_members_on_a_day_and_no_other_days_list_where_it_is_not_known(later: Installation) -> None:
+    unknown = later.qm("symbols", "members", "sp500", "--on", "2019-06-28")
     assert unknown.code == 2
     assert "the members of SP500 on 2019-06-28 are not known" in unknown.error
     assert unknown.stdout == ""
-    with psycopg.connect(filled.url) as connection:
+    with psycopg.connect(later.url) as connection:
         connection.execute("INSERT INTO index_spells VALUES ('SP500', 'AAPL', '1996-01-02', NULL, 'files')")
         connection.execute(
             "INSERT INTO index_coverage VALUES ('SP500', 'spells', '2019-01-02', '2019-12-31', 'files', now())"
         )
-    shown = filled.qm("symbols", "members", "sp500", "--on", "2019-06-28").stdout
+    shown = later.qm("symbols", "members", "sp500", "--on", "2019-06-28").stdout
     assert "1 members of SP500 on 2019-06-28, from files" in shown
-    (row,) = json.loads(filled.qm("symbols", "members", "SP500", "--on", "2019-06-28", "--json").stdout)
+    (row,) = json.loads(later.qm("symbols", "members", "SP500", "--on", "2019-06-28", "--json").stdout)
     assert (row["symbol"], row["start_on"]) == ("AAPL", "1996-01-02")
 
 
-def test_the_difference_of_two_nights_is_shown(filled: Installation) -> None:
-    last = filled.folder.sessions[-1]
-    with psycopg.connect(filled.url) as connection:
-        night = connection.execute(
-            "SELECT symbols, tiers FROM universe_versions WHERE session = %s", (last,)
-        ).fetchone()
-        assert night is not None, "the chain recorded it"
-        connection.execute(
-            "INSERT INTO universe_versions VALUES ('2000-01-03', 'before', %s, %s, now())",
-            ([*night[0][1:], "ZZGONE"], [*night[1][1:], "T2"]),
-        )
-    shown = filled.qm("symbols", "diff", "2000-01-03", str(last)).stdout
-    assert f"+ {night[0][0]}" in shown
-    assert "- ZZGONE" in shown
-    found = json.loads(filled.qm("symbols", "diff", str(last), "2000-01-03", "--json").stdout)
-    assert (found["joined"], found["left"], found["renamed"]) == ([night[0][0]], ["ZZGONE"], [])
-    assert "the nearest ones are of 2000-01-03" in filled.qm("symbols", "diff", "2000-01-04", str(last)).error
+def test_the_difference_of_two_nights_is_shown(later: Installation) -> None:
+    with psycopg.connect(later.url) as connection:
+        connection.execute("""
+            INSERT INTO universe_versions VALUES
+                ('2022-06-08', repeat('a', 64), '{AAPL,FB,GONE}', '{T0,T1,T2}', now()),
+                ('2022-06-09', repeat('b', 64), '{AAPL,ENPH,FB}', '{T1,T2,T1}', now())
+        """)
+    shown = later.qm("symbols", "diff", "2022-06-08", "2022-06-09").stdout.splitlines()
+    assert shown == [
+        "2022-06-08       3 tracked  aaaaaaaaaaaa", "2022-06-09       3 tracked  bbbbbbbbbbbb",
+        "+ ENPH", "- GONE", "~ AAPL T0 -> T1",
+    ]  # fmt: skip
+    found = json.loads(later.qm("symbols", "diff", "2022-06-09", "2022-06-08", "--json").stdout)
+    assert (found["from"], found["joined"], found["left"]) == ("2022-06-08", ["ENPH"], ["GONE"])
+    missing = later.qm("symbols", "diff", "2022-06-07", "2022-06-09")
+    assert missing.code == 2
+    assert "no tracked set was recorded for 2022-06-07; the nearest ones are of 2022-06-08" in missing.error
