@@ -13,7 +13,9 @@ from quantmatrix_pipeline_tests.cli.conftest import Installation
 
 def watched(installation: Installation) -> list[str]:
     with psycopg.connect(installation.url) as connection:
-        rows = connection.execute("SELECT symbol FROM watch_list JOIN symbols USING (instrument_id) ORDER BY symbol")
+        rows = connection.execute(
+            "SELECT symbol FROM watch_list JOIN symbols USING (instrument_id) WHERE valid_to IS NULL ORDER BY 1"
+        )
         return [symbol for (symbol,) in rows]
 
 
