@@ -34,6 +34,10 @@ def chart(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="the last session shown; default: that of the newest bar"),
     ] = None,
+    asof: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="look the symbol up among the names of this day; default: of now"),
+    ] = None,
     bars: Annotated[int, typer.Option(min=LEAST, max=MOST, help="how many bars are shown")] = 250,
     output: Annotated[
         Path | None,
@@ -45,7 +49,7 @@ def chart(
         _refuse_unwritable(output)
     settings = load()
     warehouse = open_reader(settings)
-    instrument = _find(warehouse, symbol)
+    instrument = _find(warehouse, symbol, None if asof is None else asof.date())
     last = None if session is None else trading_calendar(instrument.calendar).require_session(session.date())
     panel = replace(_read(warehouse, instrument, last), stage_rules=Method.of(settings).stage_rules)
     newest: date = panel.session[-1, 0].item()
@@ -72,10 +76,10 @@ def _refuse_unwritable(output: Path) -> None:
         raise ConfigurationError(f"{output.parent} is no folder; make it, or name another with --output")
 
 
-def _find(warehouse: Warehouse, symbol: str) -> Instrument:
+def _find(warehouse: Warehouse, symbol: str, asof: date | None) -> Instrument:
     wanted = canonical(symbol) or symbol
     try:
-        return reads.find_instrument(warehouse, wanted)
+        return reads.find_instrument(warehouse, wanted, asof)
     except UnknownSymbol as error:
         near = get_close_matches(wanted.upper(), sorted(instruments.ids(warehouse)), n=3)
         raise UnknownSymbol(f"{error}; did you mean {' or '.join(near)}?" if near else str(error)) from None

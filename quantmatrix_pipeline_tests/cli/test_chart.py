@@ -117,3 +117,14 @@ def test_a_number_of_bars_that_makes_no_picture_is_refused(filled: Installation)
     done = filled.qm("chart", "SPY", "--bars", "0")
     assert done.code == 2
     assert "--bars" in done.stderr
+
+
+def test_a_symbol_is_looked_up_among_the_names_of_the_day_that_is_named(filled: Installation, tmp_path: Path) -> None:
+    page = tmp_path / "chart.html"
+    done = filled.qm("chart", SPLIT, "--asof", "1900-01-01", "-o", str(page))
+    assert done.code == 0, done.stderr
+    assert f"bars of {SPLIT} up to" in done.stdout
+    before = filled.qm("chart", SPLIT, "--asof", "1899-12-31", "-o", str(tmp_path / "none.html"))
+    assert before.code == 2
+    assert f"no instrument bore the symbol '{SPLIT}' on 1899-12-31" in before.error
+    assert not (tmp_path / "none.html").exists()
