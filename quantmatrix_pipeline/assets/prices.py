@@ -10,6 +10,7 @@ from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.warehouse import audit
 
 GROUP = "prices"
 ASKED = (
@@ -80,6 +81,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "unchanged": done.unchanged,
                 "rejected": done.rejected,
                 "flagged": done.flagged,
+                "validated_share": audit.validated_share(platform.warehouse, first, last),
                 "repaired": done.repaired,
                 "repairs_suggested": done.suggested,
                 "rescored": done.rescored,

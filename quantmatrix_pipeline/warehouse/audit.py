@@ -155,6 +155,19 @@ def totals(warehouse: Warehouse) -> dict[str, Any]:
     return dict(row._mapping)
 
 
+def validated_share(warehouse: Warehouse, first: date, last: date) -> float | None:
+    """Return the share of the daily bars of the sessions from `first` to `last`, inclusive, that are validated.
+
+    None where there are none.
+    """
+    share = warehouse.scalar(
+        "SELECT avg(validated::integer)::float8 FROM price_data_1d WHERE session BETWEEN :first AND :last",
+        first=first,
+        last=last,
+    )
+    return None if share is None else float(share)
+
+
 def row_counts(warehouse: Warehouse) -> dict[str, int]:
     """Return the number of rows of each table that holds facts."""
     tables = (

@@ -53,6 +53,20 @@ def test_sound_rows_are_stored_and_the_broken_ones_logged_with_their_reasons(
     assert done.checks["bars_obey_the_rules"].passed
 
 
+def test_the_share_of_validated_bars_is_that_of_the_runs_sessions(
+    chain: Chain, folder: Folder, warehouse: Warehouse
+) -> None:
+    quiet = walk(["AAA", "BBB", "SPY"], DAYS)
+    quiet.loc[(quiet["symbol"] == "AAA") & (quiet["date"] == TONIGHT), "volume"] = 100_000_000  # a spike costs 0.2
+    quiet.loc[(quiet["symbol"] == "BBB") & (quiet["date"] == DAYS[-2]), "volume"] = 100_000_000
+    folder.write(quiet)
+    facts = chain.run(TONIGHT).facts["daily_bars"]
+    assert (facts["inserted"], facts["flagged"]) == (90, 2)
+    assert facts["validated_share"] == pytest.approx(2 / 3, rel=1e-15)
+    assert audit.validated_share(warehouse, DAYS[-2], TONIGHT) == pytest.approx(4 / 6, rel=1e-15)
+    assert audit.validated_share(warehouse, SATURDAY, SATURDAY) is None
+
+
 def test_a_hole_that_was_refused_says_so_and_a_weekends_row_fills_none(
     chain: Chain, folder: Folder, spoilt: pd.DataFrame
 ) -> None:
