@@ -336,3 +336,23 @@ def test_a_split_that_the_market_vendor_can_not_tell_is_had_of_another_one(
     assert tuple(action) == ("split", NIGHT, 2, 1, "fmp")
     assert {call.query["symbol"] for call in served.calls("fmp", "/splits")} == {SPLIT}, "the one that jumped"
     assert warehouse.scalar("SELECT count(*) FROM bars WHERE gap_detected") == 0
+
+
+def test_a_jump_as_of_a_split_that_no_vendor_knows_is_held_until_two_said_so_and_then_believed(
+    chain: Chain, served: Vendors, warehouse: Warehouse
+) -> None:
+    assert chain.run(BEFORE).success
+    served.market.splits = []
+    served.trouble["fmp"] = served.trouble["yfinance"] = at("/", premium)  # only the vendor of the bar itself answers
+    held = chain.run(NIGHT)
+    state = "SELECT gap_detected, validated, quality_score FROM bars WHERE symbol = :symbol AND session = :night"
+    assert [tuple(row) for row in warehouse.rows(state, symbol=SPLIT, night=NIGHT)] == [(True, False, 0.8)]
+    assert not held.checks["splits_explain_the_prices"].passed
+
+    warehouse.execute("DELETE FROM price_data_1d WHERE session = :night", {"night": NIGHT})
+    served.trouble.clear()
+    believed = chain.run(NIGHT)
+    asked = warehouse.rows("SELECT vendor, found FROM split_lookups ORDER BY vendor")
+    assert [tuple(row) for row in asked] == [("polygon", False), ("yfinance", False)]
+    assert [tuple(row) for row in warehouse.rows(state, symbol=SPLIT, night=NIGHT)] == [(True, True, 1.0)]
+    assert believed.checks["splits_explain_the_prices"].passed

@@ -22,7 +22,6 @@ from quantmatrix_pipeline.errors import (
     ConfigurationError,
     MalformedResponse,
     NobodyServes,
-    SymbolNotFound,
     VendorError,
 )
 from quantmatrix_pipeline.providers.answers import ActionsAnswer, ConstituentsAnswer, DailyAnswer, Listing
@@ -415,11 +414,12 @@ class Router:
                 await self.refresh()
                 ranking = self.rank(Capability.SPLITS)
                 self.note_ranking(Capability.SPLITS, ranking)
-                said = 0
+                said, reasons = 0, dict(ranking.skipped)
                 for name in dict.fromkeys((*ranking.trials, *ranking.order)):
                     try:
                         found = await self.ask(name, Capability.SPLITS, question)
                     except VendorError as error:
+                        reasons[name] = str(error).removeprefix(f"{name}: ")
                         self.record.fell_back(name, Capability.SPLITS, type(error).__name__)
                         continue
                     told = {symbol: (first - HALT, last)}
@@ -429,7 +429,8 @@ class Router:
                     if found.splits or said == OPINIONS:
                         break
                 if not said:
-                    log.warning("nobody tells the splits of %s; its jump of %s stays unexplained", symbol, last)
+                    nobody = NobodyServes(f"the splits of {symbol}", reasons)
+                    log.warning("%s; its jump of %s stays unexplained", nobody, last)
         return answers
 
     async def constituents(self, index: str, session: date) -> ConstituentsAnswer:
@@ -475,7 +476,4 @@ class RoutedMembers:
 
 
 async def _splits(symbol: str, first: date, last: date, vendor: Vendor) -> ActionsAnswer:
-    found = await vendor.splits(symbol, first, last)
-    if not found.splits:  # perhaps another one lists it
-        raise SymbolNotFound(vendor.name, f"lists no split from {first} to {last}", symbol=symbol)
-    return found
+    return await vendor.splits(symbol, first, last)

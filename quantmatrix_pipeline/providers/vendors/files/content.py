@@ -12,6 +12,7 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.adjustment import SplitTable, to_raw
 from quantmatrix_pipeline.bars.batch import BarBatch, Basis
+from quantmatrix_pipeline.bars.dividends import Convention, undo_dividends
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.answers import Dividend, Listing, Split, SymbolChange, UnreadableRow
 from quantmatrix_pipeline.providers.vendors.files.declaration import BarsEntry, Declaration
@@ -75,7 +76,8 @@ class Content:
 
 
 def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) -> Content:
-    """Bring the tables of a declaration together; split-adjusted bars become raw where a splits file is declared.
+    """Bring the tables of a declaration together; adjusted bars become raw where the actions to undo that are declared:
+    splits for split-adjusted ones, splits and dividends for others.
 
     Raises
     ------
@@ -86,6 +88,8 @@ def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) 
     found = read_splits(declaration.splits) if declaration.splits else ()
     splits = _by_symbol(actions_under_later_names(found, changes))
     named = under_later_names([_only(table.bars, entry.symbols) for entry, table in tables], changes)
+    paid = read_dividends(declaration.dividends, {}) if declaration.dividends else ()
+    dividends = _by_symbol(actions_under_later_names(paid, changes))
     by_basis: dict[tuple[Basis, date | None], list[BarBatch]] = defaultdict(list)
     listings: dict[str, Listing] = {}
     unreadable: dict[str | None, list[UnreadableRow]] = defaultdict(list)
@@ -93,6 +97,9 @@ def gather(declaration: Declaration, tables: Sequence[tuple[BarsEntry, Table]]) 
         basis, basis_date = entry.basis, entry.basis_date
         if basis is Basis.SPLIT and basis_date and declaration.splits:
             bars, basis, basis_date = _raw(bars, basis_date, splits), Basis.RAW, None
+        elif basis is Basis.SPLIT_DIVIDEND and basis_date and declaration.splits and declaration.dividends:
+            bars = _raw_of_total_return(table, bars, basis_date, splits, dividends, entry.convention)
+            basis, basis_date = Basis.RAW, None
         if len(bars):
             by_basis[basis, basis_date].append(bars)
         for symbol in bars.symbols:
@@ -142,6 +149,43 @@ def _raw(bars: BarBatch, basis_date: date, splits: Mapping[str, Sequence[Split]]
     prices = np.stack([bars.open, bars.high, bars.low, bars.close])
     until = np.datetime64(basis_date, "D")
     (open_, high, low, close), volume = to_raw(prices, bars.volume, bars.symbol_index, bars.session, until, table)
+    return replace(bars, open=open_, high=high, low=low, close=close, volume=volume)
+
+
+def _raw_of_total_return(
+    table: Table,
+    bars: BarBatch,
+    basis_date: date,
+    splits: Mapping[str, Sequence[Split]],
+    dividends: Mapping[str, Sequence[Dividend]],
+    convention: Convention,
+) -> BarBatch:
+    """Undo an adjustment for splits and dividends, symbol by symbol.
+
+    Raises
+    ------
+    ConfigurationError
+        If a day of a symbol stands in the file twice: which of the bars a dividend was measured by is not known.
+    """
+    prices, volume = np.stack([bars.open, bars.high, bars.low, bars.close]), bars.volume.copy()
+    until = np.datetime64(basis_date, "D")
+    for at, symbol in enumerate(bars.symbols):
+        rows = np.flatnonzero(bars.symbol_index == at)
+        rows = rows[np.argsort(bars.session[rows], kind="stable")]
+        own = splits.get(symbol, ())
+        ex_dates = np.array([split.ex_date for split in own], "datetime64[D]")
+        steps = SplitTable.build([0] * len(own), ex_dates, [split.ratio for split in own])
+        cash = [(np.datetime64(d.ex_date, "D"), d.amount) for d in dividends.get(symbol, ())]
+        try:
+            prices[:, rows], volume[rows] = undo_dividends(
+                prices[:, rows], volume[rows], bars.session[rows], until, steps, cash, convention
+            )
+        except ValueError:
+            raise ConfigurationError(
+                f"files: {table.path.name}: {symbol} has two bars of one day, so that its adjustment for dividends"
+                " can't be undone; remove one, or declare no dividends"
+            ) from None
+    open_, high, low, close = prices
     return replace(bars, open=open_, high=high, low=low, close=close, volume=volume)
 
 

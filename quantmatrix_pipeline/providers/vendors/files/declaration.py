@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quantmatrix_pipeline.bars.batch import Basis
+from quantmatrix_pipeline.bars.dividends import Convention
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.providers.answers import Kind
 from quantmatrix_pipeline.providers.symbols import canonical
@@ -21,7 +22,7 @@ DECLARATION = "source.toml"
 INDICES = ("SP500", "NASDAQ100", "DOW30", "R2000")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _TOP = {"bars", "constituents", "membership", "actions", "instruments", "symbols"}
-_BARS = {"path", "basis", "basis_date", "kind", "currency", "symbols", "columns"}
+_BARS = {"path", "basis", "basis_date", "convention", "kind", "currency", "symbols", "columns"}
 _ACTIONS = {"splits", "dividends"}
 _NAMES = {"renames", "reuses"}
 # What a [membership] table is read from, and what may stand beside it.
@@ -41,6 +42,7 @@ class BarsEntry:
     currency: str
     symbols: frozenset[str] | None
     columns: tuple[str, ...] | None
+    convention: Convention  # by which a total return measures dividends; matters to `split_dividend` only
 
     def paths(self) -> list[Path]:
         """Return the entry's files in the order of their names."""
@@ -183,6 +185,7 @@ def _bars(file: Path, number: int, entry: Mapping[str, Any]) -> BarsEntry:
         currency=currency.upper(),
         symbols=_symbols(file, f"{where}.symbols", entry.get("symbols")),
         columns=None if columns is None else tuple(columns),
+        convention=_one_of(file, f"{where}.convention", entry.get("convention", Convention.PREVIOUS_CLOSE), Convention),
     )
     if not made.paths():
         raise ConfigurationError(f"{file}: {where}.path: {path!r} matches no {', '.join(SUFFIXES)} file")
