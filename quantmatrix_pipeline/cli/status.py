@@ -22,9 +22,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _reader() -> Warehouse:
     settings = load()
+    warehouse = open_reader(settings, start=False)
     if settings.database_url is None and not embedded(settings).is_running():
-        raise WarehouseError("the embedded database is stopped; `qm db upgrade` starts it, `make run` fills it")
-    return open_reader(settings, start=False)
+        raise WarehouseError("the embedded database is stopped; `qm db upgrade` starts it")
+    return warehouse
 
 
 def _newest(warehouse: Warehouse) -> tuple[dict[str, Any], str]:

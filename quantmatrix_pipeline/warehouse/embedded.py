@@ -135,7 +135,7 @@ class EmbeddedServer:
         try:
             return int((self.data / "PG_VERSION").read_text())
         except FileNotFoundError:
-            raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
+            raise EmbeddedServerError(f"no database in {self.folder} yet; `qm run` makes and fills one") from None
         except PermissionError:
             raise programs.not_ours(self.folder) from None
 
@@ -363,7 +363,7 @@ class EmbeddedServer:
                     f"{self._access_file} with the server's passwords is gone: put it back from a backup, or restore a "
                     f"dump into a new QM_DATA_DIR"
                 ) from None
-            raise EmbeddedServerError(f"no database in {self.folder} yet: `qm db upgrade` makes one") from None
+            raise EmbeddedServerError(f"no database in {self.folder} yet; `qm run` makes and fills one") from None
         except PermissionError:
             raise programs.not_ours(self.folder) from None
         return access

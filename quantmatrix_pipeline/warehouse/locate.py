@@ -74,5 +74,13 @@ def open_writer(settings: Settings) -> Warehouse:
 
 
 def open_reader(settings: Settings, *, start: bool = True) -> Warehouse:
-    """Return the warehouse for those who only read, whatever the rights of the user that QM_DATABASE_URL names."""
+    """Return the warehouse for those who only read, whatever the rights of the user that QM_DATABASE_URL names.
+
+    Raises
+    ------
+    EmbeddedServerError
+        There is no embedded database yet: one without tables would answer nothing, so a reader makes none.
+    """
+    if settings.database_url is None:
+        embedded(settings).version()
     return Warehouse(locate(settings, start=start).reader, read_only=True)

@@ -48,11 +48,12 @@ def test_before_the_first_chain_one_line_says_what_to_press(migrated: Installati
     assert "restore_daily_coverage" in done.error
 
 
-@pytest.mark.parametrize("command", ["status", "coverage"])
-def test_without_any_database_nothing_is_started_and_one_line_says_how(migrated: Installation, command: str) -> None:
-    done = migrated.qm(command, QM_DATABASE_URL=None)
+@pytest.mark.parametrize("command", ["status", "coverage", "chart AAPL", "export bars"])
+def test_without_any_database_none_is_made_and_one_line_says_how(migrated: Installation, command: str) -> None:
+    done = migrated.qm(*command.split(), QM_DATABASE_URL=None)
     assert done.code == 4
-    assert "qm db upgrade" in done.error
+    assert "no database" in done.error
+    assert "qm run" in done.error
     assert not (migrated.data_dir / "postgres" / "data").exists()
 
 
