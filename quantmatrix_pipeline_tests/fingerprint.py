@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 # Numbers without a meaning, and instants of the wall clock. `expiry_timestamp` is computed and stays in.
-SURROGATES = {"action_id", "log_id"}
+SURROGATES = {"action_id", "log_id", "rivals", "verdict_id"}
 WALL_CLOCK = {
     "as_of", "applied_at", "added_at", "beat_at", "computed_at", "created_at", "logged_at", "refreshed_at",
     "superseded_at", "updated_at",

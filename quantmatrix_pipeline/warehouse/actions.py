@@ -128,7 +128,10 @@ def unsettled(transaction: ArrowTransaction, now: datetime, around: timedelta) -
 
 
 def write_verdicts(transaction: ArrowTransaction, verdicts: Sequence[Mapping[str, object]], now: datetime) -> None:
-    """Append verdicts: mappings with action_id, in_force, reason, rivals (action_ids) and evidence (JSON as text)."""
+    """Append verdicts: mappings with action_id, in_force, reason, rivals (action_ids) and evidence (JSON as text).
+
+    What was decided so at this very moment already, by a run that was killed afterwards, is not said twice.
+    """
     if not verdicts:
         return
     schema = pa.schema(
@@ -146,7 +149,10 @@ def write_verdicts(transaction: ArrowTransaction, verdicts: Sequence[Mapping[str
     names = ", ".join(schema.names)
     transaction.execute(
         f"INSERT INTO action_verdicts ({names})"
-        f" SELECT {names.replace('evidence', 'CAST(evidence AS jsonb)')} FROM new_verdicts ORDER BY action_id"
+        f" SELECT {names.replace('evidence', 'CAST(evidence AS jsonb)')} FROM new_verdicts n WHERE NOT EXISTS ("
+        "SELECT FROM action_verdicts v WHERE v.action_id = n.action_id AND v.decided_at = n.decided_at"
+        " AND (v.in_force, v.reason, v.rivals, v.evidence)"
+        " = (n.in_force, n.reason, n.rivals, CAST(n.evidence AS jsonb))) ORDER BY action_id"
     )
     transaction.execute("DROP TABLE new_verdicts")
 
