@@ -156,7 +156,7 @@ def _wilder_sum(x: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pandas_ta(panel: Panel, ta: ModuleType) -> Task:
-    """pandas-ta-classic: its functions symbol by symbol; as it comes, it leaves what TA-Lib has to TA-Lib."""
+    """pandas-ta-classic: its functions symbol by symbol, as they come: in Python, TA-Lib only where it is told to."""
     symbols = [tuple(pd.Series(field) for field in fields) for fields in _symbols(panel)]
 
     def run() -> dict[str, Floats]:
