@@ -61,7 +61,10 @@ def frame(symbols: list[str], sessions: list[date], seed: int) -> pd.DataFrame:
 
 
 def construct(path: Path, *, symbols: int = 60, first: date = FIRST, last: date = LAST, seed: int = 20211231) -> Folder:
-    """Write a folder: two bases, splits, dividends, an index, 1 % holes, and one row in 600 that breaks a hard rule."""
+    """Write a folder: two bases, splits, an index, 1 % holes, and one row in 600 that breaks a hard rule.
+
+    It names no dividends: with them the adjusted prices would be put back into raw ones, and all be of one basis.
+    """
     rng = np.random.default_rng(seed)
     sessions = trading_calendar("XNYS").sessions_in(first, last).tolist()
     names = ["SPY", *(f"S{i:03}" for i in range(1, symbols))]
@@ -88,14 +91,11 @@ def construct(path: Path, *, symbols: int = 60, first: date = FIRST, last: date 
             "ratio": "2",
         }
     ).to_csv(path / "splits.csv", index=False)
-    pd.DataFrame({"symbol": names[:8], "ex_date": sessions[40], "amount": 0.5}).to_csv(
-        path / "dividends.csv", index=False
-    )
     # The one index that may be this short; GHOST is a member that no file knows.
     pd.DataFrame({"symbol": [*names[1:], "GHOST"]}).to_csv(path / "dow30.csv", index=False)
     (path / "source.toml").write_text(
         '[[bars]]\npath = "raw.parquet"\nbasis = "raw"\n\n'
         f'[[bars]]\npath = "adjusted.csv.gz"\nbasis = "split_dividend"\nbasis_date = {last}\n\n'
-        '[actions]\nsplits = "splits.csv"\ndividends = "dividends.csv"\n\n[constituents]\nDOW30 = "dow30.csv"\n'
+        '[actions]\nsplits = "splits.csv"\n\n[constituents]\nDOW30 = "dow30.csv"\n'
     )
     return Folder(path, bars, sessions, len(broken))
