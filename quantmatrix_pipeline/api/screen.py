@@ -1,5 +1,6 @@
-"""The screen's language: `column__operator=value`, `sort=[-]column`, `limit=n`, over the columns of the catalogue and
-what is known of the companies.
+"""The screen's language: `column__operator=value`, `sort=[-]column`, `limit=n`, `as_of=instant`.
+
+Its columns are those of the catalogue and what is known of the companies.
 """
 
 from __future__ import annotations
@@ -7,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
+from quantmatrix_pipeline.api.moment import instant
 from quantmatrix_pipeline.api.parameters import iso_date
 from quantmatrix_pipeline.api.problems import refused
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column
@@ -30,6 +32,7 @@ class Screen:
     sort: str = "symbol"
     descending: bool = False
     limit: int | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ def parse(items: Iterable[tuple[str, str]]) -> Screen:
                 settings |= _sort(text)
             elif name == "limit":
                 settings["limit"] = _limit(text)
+            elif name == "as_of":
+                settings["as_of"] = instant(text)
             else:
                 conditions.append(_condition(name, text))
         except ValueError as error:
@@ -137,8 +142,8 @@ def _condition(name: str, text: str) -> Condition:
     known = FILTERABLE.get(column)
     if known is None:
         raise ValueError(
-            f"no such filter; write column__operator=value, sort=[-]column or limit=n, with the operators"
-            f" {', '.join(COMPARISONS)} and the columns {', '.join(FILTERABLE)}"
+            "no such filter; write column__operator=value, sort=[-]column, limit=n or as_of=instant, with the"
+            f" operators {', '.join(COMPARISONS)} and the columns {', '.join(FILTERABLE)}"
         )
     if operator not in known.operators:
         raise ValueError(f"{column} can be compared by {', '.join(f'{column}__{o}' for o in known.operators)}")
@@ -186,6 +191,13 @@ def openapi_parameters() -> list[dict[str, Any]]:
             "required": False,
             "schema": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS},
             "description": "at most this many rows; all without it",
+        },
+        {
+            "name": "as_of",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "format": "date-time"},
+            "description": "as known at this instant: the newest row that had been recorded; left out: as known now",
         },
         *declared,
     ]

@@ -14,6 +14,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import typer
 
+from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.adjustment import Adjust
 from quantmatrix_pipeline.bars.dividends import Convention
 from quantmatrix_pipeline.bars.series import Wanted, series
@@ -35,6 +36,7 @@ class Format(StrEnum):
 
 Symbols = Annotated[list[str] | None, typer.Option("--symbol", help="one symbol; may be repeated; default all")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="inclusive")]
+AsOf = Annotated[str | None, typer.Option(help="as known at this instant, such as 2021-12-31T22:00:00Z")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="default: <what>.<format> in this folder")]
 FormatOption = Annotated[Format, typer.Option("--format")]
 
@@ -52,16 +54,19 @@ def bars(
     convention: Annotated[
         Convention, typer.Option(help="by which close a dividend is measured")
     ] = Convention.PREVIOUS_CLOSE,
+    as_of: AsOf = None,
     output: Output = None,
 ) -> None:
     """Current daily bars with basis, flags, as_of, and the factor that made each price."""
-    _export("bars", fmt, symbol, start, end, output, Wanted(adjust, convention))
+    _export("bars", fmt, symbol, start, end, as_of, output, Wanted(adjust, convention))
 
 
 @app.command()
-def snapshots(fmt: FormatOption = Format.PARQUET, symbol: Symbols = None, output: Output = None) -> None:
+def snapshots(
+    fmt: FormatOption = Format.PARQUET, symbol: Symbols = None, as_of: AsOf = None, output: Output = None
+) -> None:
     """The latest indicator row of every instrument."""
-    _export("snapshots", fmt, symbol, None, None, output)
+    _export("snapshots", fmt, symbol, None, None, as_of, output)
 
 
 @app.command()
@@ -70,10 +75,11 @@ def history(
     symbol: Symbols = None,
     start: Day = None,
     end: Day = None,
+    as_of: AsOf = None,
     output: Output = None,
 ) -> None:
-    """The indicator history, all revisions."""
-    _export("history", fmt, symbol, start, end, output)
+    """The indicator history, all revisions; with --as-of of each row the one that was the newest then."""
+    _export("history", fmt, symbol, start, end, as_of, output)
 
 
 def _export(
@@ -82,9 +88,11 @@ def _export(
     symbols: list[str] | None,
     start: datetime | None,
     end: datetime | None,
+    as_of: str | None,
     output: Path | None,
     wanted_series: Wanted | None = None,
 ) -> None:
+    moment = None if as_of is None else _instant(as_of)
     warehouse = open_reader(load())
     wanted = [s.upper() for s in symbols] if symbols else None
     if wanted and (unknown := sorted(set(wanted) - set(instruments.ids(warehouse, wanted)))):
@@ -92,19 +100,31 @@ def _export(
     target = output or Path(f"{what}.{fmt.value}")
     if not target.parent.exists():
         raise ConfigurationError(f"{target.parent} is no folder; make it, or name another with --output")
-    table = exports.read(warehouse, what, wanted, start.date() if start else None, end.date() if end else None)
+    table = exports.read(warehouse, what, wanted, start.date() if start else None, end.date() if end else None, moment)
     if wanted_series is not None:
-        table = _series(warehouse, table, wanted_series)
+        table = _series(warehouse, table, wanted_series, moment)
     partial = target.with_name(target.name + ".part")  # what is half written must not look whole
     _write(table, partial, fmt)
     partial.replace(target)
     typer.echo(f"{table.num_rows:,} rows to {target}")
 
 
-def _series(warehouse: Warehouse, table: pa.Table, wanted: Wanted) -> pa.Table:
+def _instant(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigurationError(f"--as-of {text}: write an instant with its offset, such as 2021-12-31T22:00:00Z")
+    if moment > clock.now():
+        raise ConfigurationError(f"--as-of {text} lies ahead; what will be known then is not known yet")
+    return moment
+
+
+def _series(warehouse: Warehouse, table: pa.Table, wanted: Wanted, as_of: datetime | None) -> pa.Table:
     """Put exported bars into the series wanted, and name it beside each."""
     with warehouse.arrow() as transaction:
-        splits, dividends = actions.read_splits(transaction), actions.read_dividends(transaction)
+        splits, dividends = actions.read_splits(transaction, as_of), actions.read_dividends(transaction, as_of)
     order = pa.array(np.lexsort((table["session"].to_numpy(), table["instrument_id"].to_numpy())))
     try:
         adjusted, refused = series(table.take(order), wanted, bar_tables.sources(warehouse), splits, dividends)

@@ -11,7 +11,21 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import __version__
-from quantmatrix_pipeline.cli import ask, bench, chain, chart, db, doctor, export, reload, repairs, status, symbols, up
+from quantmatrix_pipeline.cli import (
+    ask,
+    bench,
+    chain,
+    chart,
+    db,
+    doctor,
+    export,
+    point_in_time,
+    reload,
+    repairs,
+    status,
+    symbols,
+    up,
+)
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
@@ -25,6 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(chain.run)
+app.command("provisional")(point_in_time.provisional)
+app.command("restate")(point_in_time.restate)
 app.command("up")(up.up)
 app.command("status")(status.status)
 app.command("coverage")(status.coverage)

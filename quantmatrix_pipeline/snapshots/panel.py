@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 
@@ -17,8 +17,16 @@ from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 
-def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] | None = None) -> Panel:
+def read_panel(
+    warehouse: Warehouse,
+    last: date,
+    instrument_ids: Sequence[int] | None = None,
+    *,
+    as_of: datetime | None = None,
+) -> Panel:
     """Return the usable daily bars of sessions up to `last`, inclusive, as the indicators take them.
+
+    With `as_of`, bars and splits are those known at that instant.
 
     Whatever the route (a nightly run, a range, a re-run), recursions start at the first stored bar, so all of them are
     read. Prices are forward-adjusted, in the share unit of each instrument's first day: a later split changes nothing
@@ -31,8 +39,9 @@ def read_panel(warehouse: Warehouse, last: date, instrument_ids: Sequence[int] |
             last=last,
             min_quality=USABLE_QUALITY,
             columns=("instrument_id", "session", *tables.PRICES, "source_id"),
+            as_of=as_of,
         )
-        splits = split_table(actions.read_splits(transaction))
+        splits = split_table(actions.read_splits(transaction, as_of))
     instrument = bars["instrument_id"].to_numpy()
     session = bars["session"].to_numpy().astype("datetime64[D]", copy=False)
     columns = {name: bars[name].to_numpy() for name in tables.PRICES}

@@ -17,6 +17,7 @@ from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import COLUMNS, ENGINE_COLUMNS, SESSION_CATALOGUE, Column
 from quantmatrix_pipeline.indicators.cross_section import CrossSection
+from quantmatrix_pipeline.indicators.input_hash import Hashes, input_hashes
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.indicators.raw_analysis import payloads
 
@@ -40,13 +41,13 @@ def session_rows(panel: Panel, session: date, ranks: CrossSection) -> pa.Table:
     """Return one row per instrument that has a bar on `session`, the last session of the panel; `ranks` has it."""
     keep = newest_bar_of(panel) == np.datetime64(session, "D")
     values = engine.last_rows(panel)[:, keep]
-    return _table(panel, (panel.length[keep] - 1, np.flatnonzero(keep)), values, ranks)
+    return _table(panel, (panel.length[keep] - 1, np.flatnonzero(keep)), values, ranks, input_hashes(panel))
 
 
 def newest_rows(panel: Panel) -> pa.Table:
     """Return one row per instrument, of its newest bar; the panel is that of all instruments."""
     at = (panel.length - 1, np.arange(panel.width))
-    return _table(panel, at, engine.last_rows(panel), CrossSection.of_newest(panel))
+    return _table(panel, at, engine.last_rows(panel), CrossSection.of_newest(panel), input_hashes(panel))
 
 
 def raw_analysis(panel: Panel) -> pa.Array:
@@ -65,19 +66,23 @@ def range_rows(panel: Panel, first: date, ranks: CrossSection) -> Iterator[pa.Ta
     bars = np.flatnonzero(due.any(axis=1))
     if not len(bars):
         return
+    inputs = input_hashes(panel)
     for block in engine.blocks(panel, first_row=int(bars[0])):
         row, instrument = np.nonzero(due[block.row0 : block.row1, block.instruments])
         if len(row):
             at = (row + block.row0, instrument + block.instruments.start)
-            yield _table(panel, at, block.values[row, :, instrument].T, ranks)
+            yield _table(panel, at, block.values[row, :, instrument].T, ranks, inputs)
 
 
-def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats, ranks: CrossSection) -> pa.Table:
-    """Return the rows at (bar, instrument) with the engine's values of shape (columns, rows), and their ranks."""
+def _table(panel: Panel, at: tuple[Rows, Rows], values: Floats, ranks: CrossSection, inputs: Hashes) -> pa.Table:
+    """Return the rows at (bar, instrument) with the engine's values of shape (columns, rows), their ranks and the
+    hashes of their inputs, of the panel's shape.
+    """
     columns = {
         "instrument_id": pa.array(panel.instrument_ids[at[1]]),
         "session": pa.array(panel.session[at], pa.date32()),
         "close": pa.array(panel.close[at] / panel.unit[at]),
+        "inputs_hash": pa.array(inputs[at].view(np.int64)),
     }
     columns |= {column.name: _typed(values[place], column) for place, column in enumerate(ENGINE_COLUMNS)}
     rank = ranks.at(panel.session[at], panel.instrument_ids[at[1]])

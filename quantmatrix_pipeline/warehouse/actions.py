@@ -13,13 +13,26 @@ from quantmatrix_pipeline.warehouse.engine import ArrowTransaction
 _WHOLE = """LATERAL (
         SELECT power(10::numeric, greatest(scale(trim_scale(numerator)), scale(trim_scale(denominator)))) AS scale
     ) AS whole"""
-SPLITS = f"""
+_SPLITS = f"""
     SELECT instrument_id, ex_date, CAST(numerator * scale AS bigint) AS numerator,
            CAST(denominator * scale AS bigint) AS denominator
-    FROM splits_in_force CROSS JOIN {_WHOLE}"""
-DIVIDENDS = """
+    FROM splits_known_at({{known_at}}) CROSS JOIN {_WHOLE}"""
+_DIVIDENDS = """
     SELECT d.instrument_id, d.ex_date, CAST(d.amount AS double precision) AS amount
-    FROM dividends_in_force d JOIN instruments i USING (instrument_id) WHERE d.currency = i.currency"""
+    FROM dividends_known_at({known_at}) d JOIN instruments i USING (instrument_id) WHERE d.currency = i.currency"""
+
+
+def split_query(known_at: str | None = None) -> str:
+    """Return the statement of the splits in force (instrument_id, ex_date, numerator, denominator), open for a WHERE.
+
+    `known_at` is the number of the parameter, such as `$1`, that holds the instant as known at which; None: now.
+    """
+    return _SPLITS.format(known_at=known_at or "'infinity'")
+
+
+def dividend_query(known_at: str | None = None) -> str:
+    """Return the statement of the dividends in force (instrument_id, ex_date, amount), open for a further AND."""
+    return _DIVIDENDS.format(known_at=known_at or "'infinity'")
 
 
 _SCHEMA = pa.schema(
@@ -212,14 +225,19 @@ def _array(ids: Iterable[int]) -> str:
     return f"{{{','.join(str(int(i)) for i in ids)}}}"
 
 
-def read_splits(transaction: ArrowTransaction) -> pa.Table:
-    """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date."""
-    return transaction.query(f"{SPLITS} ORDER BY instrument_id, ex_date")
+def read_splits(transaction: ArrowTransaction, as_of: datetime | None = None) -> pa.Table:
+    """Return the splits in force (instrument_id, ex_date, numerator, denominator), sorted by instrument and ex-date.
+
+    They are those known at the instant `as_of`, by default all.
+    """
+    known_at, values = (None, None) if as_of is None else ("$1", [as_of])
+    return transaction.query(f"{split_query(known_at)} ORDER BY instrument_id, ex_date", values)
 
 
-def read_dividends(transaction: ArrowTransaction) -> pa.Table:
+def read_dividends(transaction: ArrowTransaction, as_of: datetime | None = None) -> pa.Table:
     """Return the cash dividends in force that are in the currency of their instrument's prices.
 
     The columns are instrument_id, ex_date and amount (float64), sorted by instrument and ex-date.
     """
-    return transaction.query(f"{DIVIDENDS} ORDER BY d.instrument_id, d.ex_date")
+    known_at, values = (None, None) if as_of is None else ("$1", [as_of])
+    return transaction.query(f"{dividend_query(known_at)} ORDER BY d.instrument_id, d.ex_date", values)

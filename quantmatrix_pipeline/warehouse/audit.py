@@ -48,7 +48,7 @@ def lives(warehouse: Warehouse, last: date) -> list[Life]:
         FROM price_data_1d p
         JOIN symbol_universe u ON u.instrument_id = p.instrument_id AND u.active
         JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
-        WHERE p.session <= :last
+        WHERE p.session <= :last AND p.quality_score > 0
         GROUP BY p.instrument_id, s.symbol
         ORDER BY s.symbol
         """,
@@ -72,8 +72,12 @@ def rejected_days(warehouse: Warehouse, last: date) -> list[tuple[int, date]]:
 
 
 def bars_of_session(warehouse: Warehouse, session: date) -> int:
-    """Count the daily bars of one session."""
-    return int(warehouse.scalar("SELECT count(*) FROM price_data_1d WHERE session = :session", session=session))
+    """Count the proved daily bars of one session."""
+    return int(
+        warehouse.scalar(
+            "SELECT count(*) FROM price_data_1d WHERE session = :session AND quality_score > 0", session=session
+        )
+    )
 
 
 def snapshots_unlike_history(
@@ -150,7 +154,7 @@ def totals(warehouse: Warehouse) -> dict[str, Any]:
         SELECT (SELECT count(*) FROM symbol_universe WHERE active) AS symbols, count(*) AS records,
                count(*) FILTER (WHERE validated) AS validated, count(*) FILTER (WHERE gap_detected) AS gaps_flagged,
                max(session) AS latest_date
-        FROM price_data
+        FROM price_data WHERE quality_score > 0
     """)[0]
     return dict(row._mapping)
 

@@ -241,6 +241,23 @@ def write_daily(
     return WriteCounts(inserted, revised, bars.num_rows - inserted - revised, written)
 
 
+def proved_keys(transaction: ArrowTransaction, bars: pa.Table) -> npt.NDArray[np.bool_]:
+    """Tell of which rows of `bars` (instrument_id, session) a proved daily bar is stored, shape (n,)."""
+    if bars.num_rows == 0:
+        return np.zeros(0, np.bool_)
+    instrument, session = bars["instrument_id"].to_numpy(), bars["session"].to_numpy()
+    stored = read_daily(
+        transaction,
+        instrument_ids=np.unique(instrument),
+        first=session.min().item(),
+        last=session.max().item(),
+        min_quality=np.nextafter(UNPROVED, 1.0),
+        columns=KEY,
+    )
+    keys = packed_keys(stored["instrument_id"].to_numpy(), stored["session"].to_numpy())
+    return np.asarray(np.isin(packed_keys(instrument, session), keys), np.bool_)
+
+
 def learned_at(transaction: ArrowTransaction, family: str, moment: datetime) -> datetime:
     """Return the moment that what is written now bears: the given one, or the newest of its family where that is later.
 

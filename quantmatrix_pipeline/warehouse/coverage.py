@@ -31,7 +31,8 @@ def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int], *
                (SELECT count(DISTINCT instrument_id) FROM market_analysis_history
                 WHERE session = :session AND instrument_id = ANY (:ids)) AS history,
                (SELECT count(*) FROM price_data_1d
-                WHERE session = :session AND instrument_id = ANY (:ids) AND quality_score < :usable) AS unusable
+                WHERE session = :session AND instrument_id = ANY (:ids) AND quality_score > 0
+                  AND quality_score < :usable) AS unusable
         """,
         usable=usable_quality,
         session=session,

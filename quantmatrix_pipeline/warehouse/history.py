@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from quantmatrix_pipeline.warehouse.bars import learned_at
 from quantmatrix_pipeline.warehouse.engine import COPY_ROWS, ArrowTransaction, Warehouse
 
 ANALYSIS_TYPE = "technical"
 KEYS = ("instrument_id", "session")
 TABLE = "market_analysis_history"
+INPUTS = "inputs_hash"  # from which bars a row was computed; the same numbers from others are no other row
 _AS_TEXT = {"raw_analysis": "raw_text"}
 
 
@@ -78,6 +80,12 @@ def newest_snapshot(warehouse: Warehouse) -> date | None:
     return value
 
 
+def newest_recorded(warehouse: Warehouse) -> date | None:
+    """Return the newest session of which rows are recorded, None where there is none."""
+    value: date | None = warehouse.scalar(f"SELECT max(session) FROM {TABLE}")
+    return value
+
+
 class RecordedRows:
     """The newest revisions of some instruments' rows over a range of sessions, both ends inclusive, as they are
     stored.
@@ -120,13 +128,15 @@ def record_first(transaction: ArrowTransaction, batches: Iterator[pa.Table], as_
     transaction
         One that holds the writers' lock of the history and in which `holds_rows` found nothing of these sessions.
     batches
-        instrument_id, session, close and the indicator columns; one row per instrument and session over all batches.
+        instrument_id, session, close, inputs_hash and the indicator columns; one row per instrument and session over
+        all batches.
     as_of
         When this was computed from what was known.
     """
     first = next(batches, None)
     if first is None:
         return HistoryCounts(0, 0, 0)
+    as_of = learned_at(transaction, "history", as_of)
     failures: list[BaseException] = []
 
     def stream() -> Iterator[pa.RecordBatch]:
@@ -163,7 +173,8 @@ def record(
     transaction
         One that holds the writers' lock of the history.
     rows
-        instrument_id, session, close and the indicator columns; one row per instrument and session, in any order.
+        instrument_id, session, close, inputs_hash and the indicator columns; one row per instrument and session, in any
+        order.
     recorded
         What is stored of these instruments and sessions, read in the same transaction.
     as_of
@@ -182,13 +193,14 @@ def record(
     for name in rows.column_names:
         if name in relative:
             changed |= _differs(new[name], old[name]) & ~(past & old[name].is_valid().to_numpy())
-        elif name not in KEYS:
+        elif name not in (*KEYS, INPUTS):
             changed |= _differs(new[name], old[name])
     revision = np.ones(rows.num_rows, dtype=np.int16)
     revision[known] = old["revision"].to_numpy() + 1
     write = np.ones(rows.num_rows, dtype=bool)
     write[known[~changed]] = False
     if write.any():
+        as_of = learned_at(transaction, "history", as_of)
         transaction.append(TABLE, _complete(rows.filter(pa.array(write)), revision[write], as_of))
     restated = int(changed.sum())
     return HistoryCounts(int(write.sum()) - restated, restated, len(known) - restated)
@@ -222,6 +234,11 @@ def mark_due(transaction: ArrowTransaction, since: Mapping[int, date]) -> None:
         WHERE excluded.first_session < d.first_session
     """)
     transaction.execute("DROP TABLE newly_due")
+
+
+def due(warehouse: Warehouse) -> int:
+    """Count the instruments whose history is due again."""
+    return int(warehouse.scalar("SELECT count(*) FROM history_due"))
 
 
 def take_due(transaction: ArrowTransaction) -> dict[int, date]:

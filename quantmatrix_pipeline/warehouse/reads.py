@@ -1,12 +1,13 @@
 """What the read API asks of the warehouse: small statements on kept connections, answered in columns.
 
 Dates are inclusive at both ends; a bound that is None is open. Rows come in ascending order of session unless said.
+With `as_of`, an instant, the answer is made of what was known then; without, of what is known now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,9 @@ from quantmatrix_pipeline.warehouse.instruments import Instrument
 BAR_COLUMNS = (
     "open", "high", "low", "close", "volume", "quality_score", "validated", "gap_detected", "volume_anomaly",
 )  # fmt: skip
+
+VERSION_COLUMNS = frozenset({"status", "reason"})
+"""What only `price_data_versions` says of a bar."""
 
 COMPANY_TEXTS = ("exchange", "sector", "industry", "market_cap_currency")
 COMPANY_COLUMNS = (*COMPANY_TEXTS, "market_cap", "next_earnings")
@@ -41,6 +45,11 @@ class _Conditions:
         if value is not None:
             self.values.append(value)
             self._terms.append(f"{term} ${len(self.values)}")
+
+    def numbered(self, value: object) -> str:
+        """Return the number of a further value, such as `$3`, for use outside of the conditions."""
+        self.values.append(value)
+        return f"${len(self.values)}"
 
     @property
     def where(self) -> str:
@@ -151,13 +160,14 @@ def symbols(warehouse: Warehouse) -> pa.Table:
 def _edge(of: str, order: str) -> str:
     # One descent of the key per instrument; grouping would read every bar.
     own = f"instrument_id = {of}.instrument_id"
-    return f"SELECT session FROM price_data_1d WHERE price_data_1d.{own} ORDER BY session {order} LIMIT 1"
+    return f"SELECT session FROM price_data_1d p WHERE p.{own} AND quality_score > 0 ORDER BY session {order} LIMIT 1"
 
 
-def _company(column: str) -> str:
+def _company(column: str, as_of: datetime | None = None) -> str:
     """Return what a column of `companies` is to a reader: a date of earnings that has passed is no next one."""
     if column == "next_earnings":
-        return f"CASE WHEN k.next_earnings >= DATE '{clock.now().date()}' THEN k.next_earnings END"
+        today = (as_of or clock.now()).date()
+        return f"CASE WHEN k.next_earnings >= DATE '{today}' THEN k.next_earnings END"
     return f"k.{column}"
 
 
@@ -173,29 +183,44 @@ def daily_bars(
     end: date | None = None,
     min_quality: float | None = None,
     newest: int | None = None,
+    as_of: datetime | None = None,
 ) -> pa.Table:
-    """Return an instrument's current daily bars as `session` and `columns`; `newest` keeps only the last that many."""
+    """Return an instrument's daily bars as `session` and `columns`; `newest` keeps only the last that many.
+
+    Beside the columns of `price_data`, those of `price_data_versions` can be had.
+    """
     conditions = _Conditions(("instrument_id =", instrument_id))
+    table = "price_data_1d"
+    if as_of is not None:
+        table = f"price_data_known_at({conditions.numbered(as_of)})"
+    elif not VERSION_COLUMNS.isdisjoint(columns):
+        table = "(SELECT * FROM price_data_versions WHERE superseded_at IS NULL) AS current_bars"
+    if table != "price_data_1d":
+        conditions.add("interval =", "1d")
     conditions.add("session >=", start)
     conditions.add("session <=", end)
     conditions.add("quality_score >=", min_quality)
-    selected = f"SELECT {', '.join(('session', *columns))} FROM price_data_1d{conditions.where}"
+    selected = f"SELECT {', '.join(('session', *columns))} FROM {table}{conditions.where}"
     if newest is not None:
         selected = f"SELECT * FROM ({selected} ORDER BY session DESC LIMIT {int(newest)}) AS kept"
     return warehouse.read(f"{selected} ORDER BY session", conditions.values)
 
 
-def splits(warehouse: Warehouse, instrument_id: int) -> pa.Table:
+def splits(warehouse: Warehouse, instrument_id: int, as_of: datetime | None = None) -> pa.Table:
     """Return an instrument's splits in force (instrument_id, ex_date, numerator, denominator), sorted by ex-date."""
-    return warehouse.read(f"{actions.SPLITS} WHERE instrument_id = $1 ORDER BY ex_date", [instrument_id])
+    wanted = _Conditions(("instrument_id =", instrument_id))
+    known_at = None if as_of is None else wanted.numbered(as_of)
+    return warehouse.read(f"{actions.split_query(known_at)}{wanted.where} ORDER BY ex_date", wanted.values)
 
 
-def dividends(warehouse: Warehouse, instrument_id: int) -> pa.Table:
+def dividends(warehouse: Warehouse, instrument_id: int, as_of: datetime | None = None) -> pa.Table:
     """Return an instrument's cash dividends in force (instrument_id, ex_date, amount), sorted by ex-date.
 
     Only those in the currency of its prices: another currency's would have to be converted first.
     """
-    return warehouse.read(f"{actions.DIVIDENDS} AND d.instrument_id = $1 ORDER BY d.ex_date", [instrument_id])
+    values: list[object] = [instrument_id] if as_of is None else [instrument_id, as_of]
+    query = actions.dividend_query(None if as_of is None else "$2")
+    return warehouse.read(f"{query} AND d.instrument_id = $1 ORDER BY d.ex_date", values)
 
 
 # --- snapshots and history --------------------------------------------------------------------------------------------
@@ -207,6 +232,19 @@ _SNAPSHOTS = """
     FROM market_analysis_cache c
     JOIN companies k ON k.instrument_id = c.instrument_id
 """
+# What the lists of members and sources say of a company bears no date; what a vendor said does.
+_SNAPSHOTS_KNOWN_AT = """
+    FROM snapshots_known_at({moment}) c
+    JOIN (
+        SELECT n.instrument_id, n.symbol, p.exchange, coalesce(i.sector, p.sector) AS sector,
+               coalesce(i.industry, p.industry) AS industry, p.currency AS market_cap_currency, p.market_cap,
+               p.next_earnings
+        FROM instruments i
+        JOIN instrument_symbols n ON n.instrument_id = i.instrument_id AND n.valid_to IS NULL
+        LEFT JOIN company_profiles p ON p.instrument_id = i.instrument_id AND p.as_of <= {moment}
+             AND (p.superseded_at IS NULL OR p.superseded_at > {moment})
+    ) k ON k.instrument_id = c.instrument_id
+"""
 
 
 def snapshots(
@@ -217,34 +255,37 @@ def snapshots(
     sort: str = "symbol",
     descending: bool = False,
     limit: int | None = None,
+    as_of: datetime | None = None,
 ) -> pa.Table:
     """Return the latest snapshots that meet all conditions; a missing value meets none and sorts last.
 
-    Between `close` and `columns` stand `COMPANY_COLUMNS`. Their texts are compared without regard to case.
+    Between `close` and `columns` stand `COMPANY_COLUMNS`. Their texts are compared without regard to case. As of an
+    instant the newest row of the history then takes the snapshot's place; it has no `expiry_timestamp`.
     """
     wanted = _Conditions(("c.analysis_type =", ANALYSIS_TYPE))
+    source = _SNAPSHOTS if as_of is None else _SNAPSHOTS_KNOWN_AT.format(moment=wanted.numbered(as_of))
     for column, comparison, value in conditions:
         if column in COMPANY_TEXTS:
-            wanted.add(f"lower({_column(column)}) {comparison}", str(value).lower())
+            wanted.add(f"lower({_column(column, as_of)}) {comparison}", str(value).lower())
         else:
-            wanted.add(f"{_column(column)} {comparison}", value)
+            wanted.add(f"{_column(column, as_of)} {comparison}", value)
     direction = "DESC" if descending else "ASC"
     by_letters = ' COLLATE "C"' if sort in ("symbol", *COMPANY_TEXTS) else ""
     limited = "" if limit is None else f" LIMIT {int(limit)}"
     return warehouse.read(
-        f"SELECT k.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}{wanted.where}"
-        f' ORDER BY {_column(sort)}{by_letters} {direction} NULLS LAST, k.symbol COLLATE "C"{limited}',
+        f"SELECT k.symbol, {_analysis_columns(columns, as_of)}{source}{wanted.where}"
+        f' ORDER BY {_column(sort, as_of)}{by_letters} {direction} NULLS LAST, k.symbol COLLATE "C"{limited}',
         wanted.values,
     )
 
 
-def snapshot(warehouse: Warehouse, instrument_id: int, columns: Sequence[str]) -> pa.Table:
+def snapshot(
+    warehouse: Warehouse, instrument_id: int, columns: Sequence[str], as_of: datetime | None = None
+) -> pa.Table:
     """Return an instrument's latest snapshot as `snapshots` does; no row where there is none yet."""
-    return warehouse.read(
-        f"SELECT k.symbol, {_analysis_columns(columns)}{_SNAPSHOTS}"
-        " WHERE c.instrument_id = $1 AND c.analysis_type = $2",
-        [instrument_id, ANALYSIS_TYPE],
-    )
+    wanted = _Conditions(("c.instrument_id =", instrument_id), ("c.analysis_type =", ANALYSIS_TYPE))
+    source = _SNAPSHOTS if as_of is None else _SNAPSHOTS_KNOWN_AT.format(moment=wanted.numbered(as_of))
+    return warehouse.read(f"SELECT k.symbol, {_analysis_columns(columns, as_of)}{source}{wanted.where}", wanted.values)
 
 
 def raw_analysis(warehouse: Warehouse, instrument_id: int) -> tuple[date, str | None] | None:
@@ -259,17 +300,21 @@ def raw_analysis(warehouse: Warehouse, instrument_id: int) -> tuple[date, str | 
     return (rows[0]["session"], rows[0]["raw_analysis"]) if rows else None
 
 
-def _analysis_columns(columns: Sequence[str]) -> str:
-    computed = [f"c.{name}" for name in ("session", "as_of", "expiry_timestamp", "close")]
-    company = [f"{_company(name)} AS {name}" for name in COMPANY_COLUMNS]
-    return ", ".join([*computed, *company, *(f"c.{name}" for name in columns)])
+def _analysis_columns(columns: Sequence[str], as_of: datetime | None) -> str:
+    head = ("session", "as_of", *(() if as_of is not None else ("expiry_timestamp",)), "close")
+    computed = [f"c.{name}" for name in head]
+    company = [f"{_company(name, as_of)} AS {name}" for name in COMPANY_COLUMNS]
+    return ", ".join([*computed, *company, f"{_INPUTS}", *(f"c.{name}" for name in columns)])
 
 
-def _column(name: str) -> str:
+_INPUTS = "lpad(to_hex(inputs_hash), 16, '0') AS inputs_hash"  # as text: JSON's numbers have 53 bits
+
+
+def _column(name: str, as_of: datetime | None) -> str:
     """Return the expression behind a column of a snapshot."""
     if name == "symbol":
         return "k.symbol"
-    return _company(name) if name in COMPANY_COLUMNS else f"c.{name}"
+    return _company(name, as_of) if name in COMPANY_COLUMNS else f"c.{name}"
 
 
 def history(
@@ -280,16 +325,18 @@ def history(
     start: date | None = None,
     end: date | None = None,
     newest: int | None = None,
+    as_of: datetime | None = None,
 ) -> pa.Table:
     """Return the newest revision of an instrument's recorded rows; `newest` keeps only the last that many sessions."""
     conditions = _Conditions(("instrument_id =", instrument_id), ("analysis_type =", ANALYSIS_TYPE))
+    conditions.add("as_of <=", as_of)
     conditions.add("session >=", start)
     conditions.add("session <=", end)
     limited = "" if newest is None else f" LIMIT {int(newest)}"
     return warehouse.read(
         f"""
         SELECT * FROM (
-            SELECT DISTINCT ON (session) session, revision, as_of, {", ".join(("close", *columns))}
+            SELECT DISTINCT ON (session) session, revision, as_of, {", ".join(("close", _INPUTS, *columns))}
             FROM market_analysis_history{conditions.where}
             ORDER BY session DESC, revision DESC{limited}
         ) AS kept ORDER BY session
@@ -305,11 +352,19 @@ def breadth(
     start: date | None = None,
     end: date | None = None,
     newest: int | None = None,
+    as_of: datetime | None = None,
 ) -> pa.Table:
     """Return the newest revision of recorded sessions' breadth, `columns` and then the advance-decline line; `newest`
     keeps only the last that many sessions.
     """
     conditions = _Conditions()
+    source = "market_breadth_current"
+    if as_of is not None:
+        source = f"""(
+            SELECT b.*, sum(advances - declines) OVER (ORDER BY session) AS advance_decline_line
+            FROM (SELECT DISTINCT ON (session) * FROM market_breadth WHERE as_of <= {conditions.numbered(as_of)}
+                  ORDER BY session, revision DESC) AS b
+        ) AS known"""
     conditions.add("session >=", start)
     conditions.add("session <=", end)
     limited = "" if newest is None else f" LIMIT {int(newest)}"
@@ -317,7 +372,7 @@ def breadth(
         f"""
         SELECT * FROM (
             SELECT session, revision, as_of, {", ".join(columns)}, advance_decline_line
-            FROM market_breadth_current{conditions.where}
+            FROM {source}{conditions.where}
             ORDER BY session DESC{limited}
         ) AS kept ORDER BY session
         """,
@@ -364,7 +419,7 @@ def symbol_coverage(warehouse: Warehouse, instrument_id: int) -> dict[str, Any]:
         CROSS JOIN LATERAL (
             SELECT min(session) AS first_session, max(session) AS last_session, count(*) AS bars,
                    count(*) FILTER (WHERE NOT validated) AS flagged, max(as_of) AS updated_at
-            FROM price_data_1d b WHERE b.instrument_id = i.instrument_id
+            FROM price_data_1d b WHERE b.instrument_id = i.instrument_id AND b.quality_score > 0
         ) AS p
         WHERE i.instrument_id = $1
         """,

@@ -84,7 +84,7 @@ def test_it_starts_without_a_database_says_so_and_heals_when_there_is_one(
         }
         coverage_body = client.get("/api/v1/market-data/coverage").json()
         assert (coverage_body["status"], coverage_body["meta"]["source"]) == ("unknown", "none")
-        assert client.get("/api/v1/snapshots").json() == {"count": 0, "data": []}
+        assert client.get("/api/v1/snapshots").json() == {"known_at": None, "count": 0, "data": []}
     assert password not in caplog.text
 
 

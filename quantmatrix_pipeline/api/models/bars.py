@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from quantmatrix_pipeline.api.models.common import Share, example
+from quantmatrix_pipeline.api.models.common import KnownAt, Share, example
 from quantmatrix_pipeline.bars.adjustment import Adjust
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.bars.dividends import Convention
@@ -57,6 +57,7 @@ class Historical(Series):
     symbol: str
     start_date: date | None = Field(description="as asked; otherwise the first session returned")
     end_date: date | None = Field(description="as asked; otherwise the last session returned")
+    known_at: KnownAt
     count: int
     data: list[HistoricalBar]
 
@@ -79,6 +80,12 @@ class StoredBar(BaseModel):
     basis_date: date | None = Field(description="up to when it is adjusted; null for raw prices")
     version: int = Field(ge=1, description="1 for what was learned first; each correction adds one")
     as_of: datetime = Field(description="when this version was learned")
+    status: Literal["provisional", "final", "revised"] = Field(
+        description="before the close and grace; as first proved; with other numbers than an earlier final version"
+    )
+    reason: str = Field(
+        description="why this version came: first, corrected, rescored, closed (took a provisional one's place), ..."
+    )
     factor: Factor
     volume_factor: VolumeFactor
 
@@ -88,6 +95,7 @@ class StoredBars(Series):
 
     symbol: str
     interval: Literal["1d"]
+    known_at: KnownAt
     count: int
     data: list[StoredBar]
 
@@ -117,5 +125,6 @@ class Prices(Series):
     symbol: str
     range: str
     interval: Literal["1d"]
+    known_at: KnownAt
     count: int
     data: list[Price]

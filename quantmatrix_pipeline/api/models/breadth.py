@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from quantmatrix_pipeline.api.models.common import KnownAt
 from quantmatrix_pipeline.api.models.indicators import column_field
 from quantmatrix_pipeline.indicators.breadth import BREADTH
 
@@ -33,5 +34,6 @@ class Breadth(_Line, Counts, _Head):
 class MarketBreadth(BaseModel):
     """Recorded sessions, ascending."""
 
+    known_at: KnownAt
     count: int
     data: list[Breadth]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from quantmatrix_pipeline.api.models.common import example
+from quantmatrix_pipeline.api.models.common import KnownAt, example
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE, Column, Indicator
 
 
@@ -27,6 +27,9 @@ Indicators = create_model(
 )
 
 
+_INPUTS = "64 bits in hexadecimal of the instrument's own bars behind it: equal hashes, equal bars; null in old rows"
+
+
 class _SnapshotHead(BaseModel):
     symbol: str
     session: date = Field(description="the session of the bar it was computed for")
@@ -34,12 +37,15 @@ class _SnapshotHead(BaseModel):
     expiry_timestamp: datetime = Field(description="the next close plus grace")
     expired: bool = Field(description="whether that instant has passed: a newer row is due")
     close: float = Field(description="split-adjusted, in the session's shares")
-    exchange: str | None = Field(description="of the company, as known now; its common name, such as NASDAQ or NYSE")
+    exchange: str | None = Field(
+        description="of the company, as known now or by `as_of`: its common name, such as NYSE"
+    )
     sector: str | None = Field(description="of the company, as known now: as its index says, else as a vendor does")
     industry: str | None = Field(description="of the company, as known now")
     market_cap_currency: str | None = Field(description="the currency of `market_cap`")
     market_cap: float | None = Field(description="as of the newest answer of a vendor")
     next_earnings: date | None = Field(description="null where none is known or the known one has passed")
+    inputs_hash: str | None = Field(description=_INPUTS)
 
 
 class _RecordHead(BaseModel):
@@ -47,6 +53,7 @@ class _RecordHead(BaseModel):
     revision: int = Field(ge=1, description="above 1 for a restatement")
     as_of: datetime = Field(description="when it was computed from what was known")
     close: float = Field(description="split-adjusted, in the session's shares")
+    inputs_hash: str | None = Field(description=_INPUTS)
 
 
 class Snapshot(_SnapshotHead, Indicators):
@@ -56,6 +63,7 @@ class Snapshot(_SnapshotHead, Indicators):
 class Snapshots(BaseModel):
     """The snapshots that meet a screen."""
 
+    known_at: KnownAt
     count: int
     data: list[Snapshot]
 
@@ -68,6 +76,7 @@ class SnapshotHistory(BaseModel):
     """Recorded sessions of one instrument."""
 
     symbol: str
+    known_at: KnownAt
     count: int
     data: list[Record]
 

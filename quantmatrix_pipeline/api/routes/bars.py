@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request, Response
 
 from quantmatrix_pipeline.api.models.bars import Historical, Prices, StoredBars
+from quantmatrix_pipeline.api.moment import Moment
 from quantmatrix_pipeline.api.parameters import (
     Asof,
     End,
@@ -71,6 +73,7 @@ def historical(
     adjust: AdjustQuery = None,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
     asof: Asof = None,
+    as_of: Moment = None,
 ) -> Response:
     """Return daily bars with their quality, in the series asked for, the factor beside each price."""
     ordered(start, end)
@@ -83,9 +86,10 @@ def historical(
         start=start,
         end=end,
         min_quality=min(USABLE_QUALITY, least),  # dividends are measured by usable bars, whichever are returned
+        as_of=as_of,
     )
     wanted, adjusted_to = Wanted(adjust, convention), _edge(rows, "session", -1)
-    rows = _series(warehouse, instrument, rows, wanted, tables.sources(warehouse)).drop_columns("source_id")
+    rows = _series(warehouse, instrument, rows, wanted, tables.sources(warehouse), as_of).drop_columns("source_id")
     rows = rows.filter(pc.greater_equal(rows["quality_score"], least))
     rows = rows.rename_columns({"session": "time"}).add_column(1, "symbol", _repeated(instrument.symbol, rows))
     return rows_response(
@@ -95,6 +99,7 @@ def historical(
         **_named(wanted, adjusted_to),
         start_date=start or _edge(rows, "time", 0),
         end_date=end or _edge(rows, "time", -1),
+        known_at=as_of,
     )
 
 
@@ -114,6 +119,7 @@ def stored_history(
     adjust: AdjustQuery = None,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
     asof: Asof = None,
+    as_of: Moment = None,
 ) -> Response:
     """Return bars of any score, each with its source, basis, version, factor and the moment it was learned."""
     ordered(start, end)
@@ -121,16 +127,16 @@ def stored_history(
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,
-        columns=(*reads.BAR_COLUMNS, "source_id", "version", "as_of"),
+        columns=(*reads.BAR_COLUMNS, "source_id", "version", "as_of", "status", "reason"),
         start=start,
         end=end,
         newest=limit,
+        as_of=as_of,
     )
     wanted, sources = Wanted(adjust, convention), tables.sources(warehouse)
-    rows = _with_sources(_series(warehouse, instrument, rows, wanted, sources), sources)
-    return rows_response(
-        request, rows, symbol=instrument.symbol, interval=interval, **_named(wanted, _edge(rows, "session", -1))
-    )
+    rows = _with_sources(_series(warehouse, instrument, rows, wanted, sources, as_of), sources)
+    named = _named(wanted, _edge(rows, "session", -1))
+    return rows_response(request, rows, symbol=instrument.symbol, interval=interval, **named, known_at=as_of)
 
 
 @router.get(
@@ -147,6 +153,7 @@ def prices(
     adjust: Annotated[Adjust, Query(description=_ADJUST)] = Adjust.SPLIT,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
     asof: Asof = None,
+    as_of: Moment = None,
 ) -> Response:
     """Return the price series of usable bars in the series asked for, the factor beside each price."""
     instrument = reads.find_instrument(warehouse, symbol, asof)
@@ -156,19 +163,33 @@ def prices(
         columns=(*tables.PRICES, "quality_score", "source_id"),
         min_quality=USABLE_QUALITY,
         newest=None if range == "max" else int(range.removesuffix("d")),
+        as_of=as_of,
     )
     wanted, sources = Wanted(adjust, convention), tables.sources(warehouse)
-    rows = _series(warehouse, instrument, rows, wanted, sources)
+    rows = _series(warehouse, instrument, rows, wanted, sources, as_of)
     basis = _by_source(rows, {number: basis for number, (_, basis, _) in sources.items()}, pa.string())
     named = _named(wanted, _edge(rows, "session", -1))
     rows = rows.drop_columns(["quality_score", "source_id"]).rename_columns({"session": "time"})
     return rows_response(
-        request, rows.append_column("basis", basis), symbol=instrument.symbol, range=range, interval=interval, **named
+        request,
+        rows.append_column("basis", basis),
+        symbol=instrument.symbol,
+        range=range,
+        interval=interval,
+        **named,
+        known_at=as_of,
     )
 
 
-def _series(warehouse: Warehouse, instrument: Instrument, rows: pa.Table, wanted: Wanted, sources: Sources) -> pa.Table:
-    """Return the bars of one instrument in the series wanted, with their factors."""
+def _series(
+    warehouse: Warehouse,
+    instrument: Instrument,
+    rows: pa.Table,
+    wanted: Wanted,
+    sources: Sources,
+    as_of: datetime | None,
+) -> pa.Table:
+    """Return the bars of one instrument in the series wanted, with their factors, by the actions known at `as_of`."""
     if wanted.adjust is Adjust.RAW:
         _refuse_adjusted(instrument, rows, sources)
     own = pa.repeat(pa.scalar(instrument.instrument_id, pa.int32()), rows.num_rows)
@@ -176,8 +197,8 @@ def _series(warehouse: Warehouse, instrument: Instrument, rows: pa.Table, wanted
         rows.append_column("instrument_id", own),
         wanted,
         sources,
-        reads.splits(warehouse, instrument.instrument_id),
-        reads.dividends(warehouse, instrument.instrument_id),
+        reads.splits(warehouse, instrument.instrument_id, as_of),
+        reads.dividends(warehouse, instrument.instrument_id, as_of),
     )
     for dividend in refused:
         log.warning("%s: %s", instrument.symbol, dividend)

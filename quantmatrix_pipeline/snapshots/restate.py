@@ -1,0 +1,65 @@
+"""Restating: what a late bar, a correction or an action made untrue in the history is recorded again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.snapshots.breadth import record_breadth
+from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
+from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
+from quantmatrix_pipeline.warehouse import history as tables
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class RestateReport:
+    """What a restating did: of how many instruments the history was due, and what became of its rows."""
+
+    instruments: int
+    counts: tables.HistoryCounts
+    snapshots_changed: int
+    seconds: float
+
+
+def restate(
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    *,
+    now: datetime,
+    grace: timedelta,
+    method: Method = DEFAULT_METHOD,
+    also: Sequence[int] = (),
+    since: date | None = None,
+    lock_wait_seconds: float = 600,
+) -> RestateReport:
+    """Record again, as new revisions, what is due and differs; then the breadth that follows from it, and
+    the snapshots.
+
+    Due is an instrument from the first session on that something new touches. Averages, ranges and sums look back over
+    a stated number of bars, but recursive ones (EMA, Wilder's averages, on-balance volume) over all: so every recorded
+    session from there on is computed, and those whose numbers are the same stay as they are.
+
+    Parameters
+    ----------
+    also, since
+        Instruments that are taken for due as well, from a session on; from their first recorded one by default.
+    """
+    started = time.perf_counter()
+    if also:
+        with warehouse.arrow() as transaction:
+            tables.mark_due(transaction, dict.fromkeys(also, since or date(1, 1, 1)))
+    instruments, newest = tables.due(warehouse), tables.newest_recorded(warehouse)
+    counts, changed = tables.HistoryCounts(0, 0, 0), 0
+    if instruments and newest is not None:
+        counts = record_history(
+            warehouse, newest, newest, now=now, method=method, lock_wait_seconds=lock_wait_seconds
+        ).counts
+        record_breadth(warehouse, newest, newest, now=now, method=method, lock_wait_seconds=lock_wait_seconds)
+        changed = update_snapshots(
+            warehouse, calendar, newest, grace=grace, now=now, method=method, lock_wait_seconds=lock_wait_seconds
+        ).changed
+    return RestateReport(instruments, counts, changed, time.perf_counter() - started)
