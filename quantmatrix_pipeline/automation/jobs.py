@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dagster import AssetSelection, define_asset_job
+from dagster import AssetSelection, JobDefinition, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from quantmatrix_pipeline.automation import restate
 
 RESTORE = "restore_daily_coverage"
 BACKFILL_STALE = "backfill_stale_daily"
@@ -18,10 +20,10 @@ _ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
 _LIMITS = {"dagster/max_runtime": "7200"}
 
 
-def build() -> list[UnresolvedAssetJobDefinition]:
+def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
     """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
 
-    The profiles' job is the one without a session; it shares nothing with the chain and never waits for it.
+    Two have no session: the profiles', which shares nothing with the chain and never waits for it, and `restate`.
     """
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
@@ -69,4 +71,5 @@ def build() -> list[UnresolvedAssetJobDefinition]:
             description="Ask vendors what the tracked companies are, oldest knowledge first, within a number of calls.",
             tags=_LIMITS,
         ),
+        restate.build(_ONE_AT_A_TIME | _LIMITS),
     ]

@@ -1,7 +1,5 @@
 """The job `restate`: what became untrue in the history is recorded again, whichever sessions that concerns."""
 
-from __future__ import annotations
-
 from dagster import JobDefinition, OpExecutionContext, job, op
 
 from quantmatrix_pipeline import clock

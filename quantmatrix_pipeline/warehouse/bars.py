@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -187,7 +187,7 @@ def write_daily(
 ) -> WriteCounts:
     """Store daily bars: insert what is new, revise what differs, leave the rest untouched.
 
-    What is written bears `as_of`, or the moment at which bars were last learned where that is later.
+    What is written bears `as_of`, or the moment after that at which bars were last learned where that is later.
 
     Parameters
     ----------
@@ -198,7 +198,8 @@ def write_daily(
     as_of
         When these bars were learned.
     reason
-        Why a revision replaces its predecessor; kept with the predecessor. Of a provisional one it is `closed`.
+        Why a revision replaces its predecessor; kept with the predecessor. A provisional one is `closed`, and
+        one whose numbers stay `rescored`, whatever is given here.
     stored
         Key, `CONTENT` and version of the stored bars, as far as their keys may stand in `bars`; read where not given.
     """
@@ -251,7 +252,7 @@ def proved_keys(transaction: ArrowTransaction, bars: pa.Table) -> npt.NDArray[np
         instrument_ids=np.unique(instrument),
         first=session.min().item(),
         last=session.max().item(),
-        min_quality=np.nextafter(UNPROVED, 1.0),
+        min_quality=0.01,  # scores are hundredths
         columns=KEY,
     )
     keys = packed_keys(stored["instrument_id"].to_numpy(), stored["session"].to_numpy())
@@ -259,13 +260,18 @@ def proved_keys(transaction: ArrowTransaction, bars: pa.Table) -> npt.NDArray[np
 
 
 def learned_at(transaction: ArrowTransaction, family: str, moment: datetime) -> datetime:
-    """Return the moment that what is written now bears: the given one, or the newest of its family where that is later.
+    """Return the moment that what is written now bears: the given one, or where the newest of its family is later, the
+    one right after that.
 
     A clock that was set back would otherwise change what was known at the moments between. `family` is `bars` (with
     the corporate actions) or `history`; its writers' lock is held until the transaction ends.
     """
-    found = transaction.query("SELECT learned_at($1, $2) AS moment", [family, moment])
-    return found["moment"][0].as_py()  # type: ignore[no-any-return]
+
+    def learned(at: datetime) -> datetime:
+        return transaction.query("SELECT learned_at($1, $2) AS at", [family, at])["at"][0].as_py()  # type: ignore[no-any-return]
+
+    newest = learned(moment)
+    return newest if newest == moment else learned(newest + timedelta(microseconds=1))
 
 
 def _complete(bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16]) -> pa.Table:
@@ -289,7 +295,12 @@ def _revise(
     transaction.execute(
         """
         INSERT INTO price_data_revisions
-        SELECT p.*, s.as_of, CASE WHEN b.provisional AND NOT n.provisional THEN 'closed' ELSE $1 END
+        SELECT p.*, s.as_of, CASE
+            WHEN b.provisional AND NOT n.provisional THEN 'closed'
+            WHEN (p.open, p.high, p.low, p.close, p.volume, p.source_id)
+               = (s.open, s.high, s.low, s.close, s.volume, s.source_id) THEN 'rescored'
+            ELSE $1
+        END
         FROM price_data_1d p
         JOIN revised_bars s USING (instrument_id, session)
         LEFT JOIN bar_sources b ON b.source_id = p.source_id

@@ -23,6 +23,7 @@ from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Dividend, Split
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.snapshots.breadth import record_breadth
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.warehouse import instruments, profiles, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -42,10 +43,13 @@ ROUTES = (
     "/api/v1/market/ta?symbol=AAA",
     "/api/v1/market/atr?symbol=AAA",
     "/api/v1/snapshots?market_cap__gte=0&sort=-close",
+    "/api/v1/market/breadth",
     "/api/v1/snapshots/AAA",
+    "/api/v1/snapshots/AAA/analysis",
     "/api/v1/snapshots/AAA/history?limit=30",
 )
-OF_ROWS = tuple(route for route in ROUTES if "/ta?" not in route and "/atr?" not in route and route[-4:] != "/AAA")
+OF_ONE = ("/market/ta?", "/market/atr?", "/analysis", "/snapshots/AAA")
+OF_ROWS = tuple(route for route in ROUTES if "/history" in route or not any(one in route for one in OF_ONE))
 
 
 def batch(last: np.datetime64, **changes: float) -> BarBatch:
@@ -98,6 +102,7 @@ class Nights:
         profiles.keep(self.warehouse, said, [], now)
         update_snapshots(self.warehouse, CALENDAR, session, grace=GRACE, now=now)
         record_history(self.warehouse, session, session, now=now)
+        record_breadth(self.warehouse, session, session, now=now)
         self.asked[now] = {route: self.client.get(route).json() for route in ROUTES}
 
 
@@ -145,7 +150,7 @@ def test_csv_and_arrow_hold_the_rows_of_json_as_of_then(nights: Nights, route: s
     arrow = nights.client.get(url, headers={"Accept": "application/vnd.apache.arrow.stream"})
     table = pa.ipc.open_stream(arrow.content).read_all()
     assert table.column_names == list(rows[0])
-    name = "close"
+    name = "close" if "breadth" not in route else "advances"
     assert table[name].to_pylist() == [row[name] for row in rows]
     csv = nights.client.get(url, headers={"Accept": "text/csv"}).text.splitlines()
     assert len(csv) == len(rows) + 1
@@ -187,7 +192,7 @@ def test_each_version_says_why_it_came_and_what_it_is(nights: Nights) -> None:
         ("", "is no instant"),
     ],
 )
-@pytest.mark.parametrize("route", [ROUTES[0], ROUTES[3], ROUTES[5], ROUTES[7], ROUTES[8], ROUTES[9]])
+@pytest.mark.parametrize("route", [ROUTES[0], ROUTES[3], ROUTES[5], ROUTES[7], ROUTES[9], ROUTES[11]])
 def test_a_bad_moment_is_refused_and_told_how_to_write_one(
     client: TestClient, route: str, as_of: str, says: str
 ) -> None:

@@ -92,7 +92,7 @@ def test_a_known_symbol_without_a_snapshot_is_404_and_says_so(client: TestClient
 
 def test_a_known_symbol_without_bars_is_an_empty_answer(client: TestClient) -> None:
     historical = client.get("/api/v1/historical/BARE").json()
-    dates = dict.fromkeys(("start_date", "end_date", "adjust", "convention", "adjusted_to"))
+    dates = dict.fromkeys(("start_date", "end_date", "adjust", "convention", "adjusted_to", "known_at"))
     assert historical == {"symbol": "BARE", **dates, "count": 0, "data": []}
     for adjust in ("split", "raw", "total_return"):
         assert client.get(f"/api/v1/market/prices?symbol=BARE&adjust={adjust}").json()["count"] == 0
@@ -118,7 +118,7 @@ def test_a_known_symbol_without_bars_is_an_empty_answer(client: TestClient) -> N
         ("/api/v1/historical/%C4%B1bm", "symbol", "pattern"),
         ("/api/v1/snapshots/AA%20PL", "symbol", "pattern"),
         ("/api/v1/market-data/db/history?symbol=AAPL&limit=0", "limit", "greater than or equal to 1"),
-        ("/api/v1/snapshots/AAPL?rsi__gt=1", "rsi__gt", "takes asof"),
+        ("/api/v1/snapshots/AAPL?rsi__gt=1", "rsi__gt", "takes asof, as_of"),
         ("/api/v1/symbols?asof=2012-01-03", "asof", "takes none"),
         ("/api/v1/status?x=1", "x", "takes none"),
         ("/api/v1/snapshots?rsi__gt=high", "rsi__gt", "finite number"),
