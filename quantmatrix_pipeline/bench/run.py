@@ -18,7 +18,7 @@ from quantmatrix_pipeline.bench.workspace import Workspace, workspace
 from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError
 
 # In this order: what needs a quiet server first, what starts processes last.
-SUITES = ("load", "grouped", "router", "panel", "indicators", "history", "chain", "api", "memory")
+SUITES = ("load", "truth", "grouped", "router", "panel", "indicators", "history", "chain", "api", "memory")
 ALL = "all"
 
 

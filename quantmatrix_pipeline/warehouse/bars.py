@@ -198,8 +198,8 @@ def write_daily(
     as_of
         When these bars were learned.
     reason
-        Why a revision replaces its predecessor; kept with the predecessor. A provisional one is `closed`, and
-        one whose numbers stay `rescored`, whatever is given here.
+        Why a revision replaces its predecessor; kept with the predecessor. A provisional one that gets its
+        final is `closed`, one that would be `corrected` by the same numbers `rescored`.
     stored
         Key, `CONTENT` and version of the stored bars, as far as their keys may stand in `bars`; read where not given.
     """
@@ -260,18 +260,16 @@ def proved_keys(transaction: ArrowTransaction, bars: pa.Table) -> npt.NDArray[np
 
 
 def learned_at(transaction: ArrowTransaction, family: str, moment: datetime) -> datetime:
-    """Return the moment that what is written now bears: the given one, or where the newest of its family is later, the
-    one right after that.
+    """Return the moment that what is written now bears: the given one, or where something was learned later, the one
+    right after that.
 
     A clock that was set back would otherwise change what was known at the moments between. `family` is `bars` (with
     the corporate actions) or `history`; its writers' lock is held until the transaction ends.
     """
-
-    def learned(at: datetime) -> datetime:
-        return transaction.query("SELECT learned_at($1, $2) AS at", [family, at])["at"][0].as_py()  # type: ignore[no-any-return]
-
-    newest = learned(moment)
-    return newest if newest == moment else learned(newest + timedelta(microseconds=1))
+    newest = transaction.query("SELECT max(as_of) AS at FROM knowledge_clock")["at"][0].as_py()
+    if newest is not None and moment < newest:
+        moment = newest + timedelta(microseconds=1)
+    return transaction.query("SELECT learned_at($1, $2) AS at", [family, moment])["at"][0].as_py()  # type: ignore[no-any-return]
 
 
 def _complete(bars: pa.Table, as_of: datetime, version: npt.NDArray[np.int16]) -> pa.Table:
@@ -297,9 +295,10 @@ def _revise(
         INSERT INTO price_data_revisions
         SELECT p.*, s.as_of, CASE
             WHEN b.provisional AND NOT n.provisional THEN 'closed'
-            WHEN (p.open, p.high, p.low, p.close, p.volume, p.source_id)
+            WHEN CAST($1 AS text) = 'corrected'
+             AND (p.open, p.high, p.low, p.close, p.volume, p.source_id)
                = (s.open, s.high, s.low, s.close, s.volume, s.source_id) THEN 'rescored'
-            ELSE $1
+            ELSE CAST($1 AS text)
         END
         FROM price_data_1d p
         JOIN revised_bars s USING (instrument_id, session)
