@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from quantmatrix_pipeline.indicators.breadth import AVERAGES, BREADTH_COLUMNS, STAGE_COLUMNS, YEAR, MarketBreadth
+from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.snapshots.method import DEFAULT_METHOD, Method
 from quantmatrix_pipeline.snapshots.panel import read_panel
+from quantmatrix_pipeline.snapshots.record import PanelUpTo
 from quantmatrix_pipeline.warehouse import breadth as tables
 from quantmatrix_pipeline.warehouse import instruments
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -39,6 +41,7 @@ def record_breadth(
     now: datetime,
     method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
+    panel_up_to: PanelUpTo | None = None,
 ) -> BreadthReport:
     """Count the stocks of all sessions of [first, last], both inclusive, and of recorded ones that are due: one pass.
 
@@ -48,10 +51,11 @@ def record_breadth(
     follows every late bar: a session's newest revision is the sum of the newest revisions of its rows.
     """
     started = time.perf_counter()
+    panel_up_to = panel_up_to or (lambda day: read_panel(warehouse, day))
     with warehouse.exclusive("breadth", lock_wait_seconds), warehouse.arrow() as transaction:
         transaction.lock("breadth")
         due = tables.take_due(transaction)
-        counted = _count(warehouse, min([first, *due]), max([last, *due]), method)
+        counted = _count(warehouse, panel_up_to(max([last, *due])), min([first, *due]), max([last, *due]), method)
         session = counted["session"].to_numpy().astype("datetime64[D]")
         wanted = (session >= np.datetime64(first, "D")) & (session <= np.datetime64(last, "D"))
         wanted |= np.isin(session, np.array(due, "datetime64[D]"))
@@ -60,8 +64,8 @@ def record_breadth(
     return BreadthReport(counts, newest[0] if newest else {}, time.perf_counter() - started)
 
 
-def _count(warehouse: Warehouse, first: date, last: date, method: Method) -> pa.Table:
-    panel = replace(read_panel(warehouse, last), stage_rules=method.stage_rules)
+def _count(warehouse: Warehouse, panel: Panel, first: date, last: date, method: Method) -> pa.Table:
+    panel = replace(panel, stage_rules=method.stage_rules)
     stocks = np.array(sorted(instruments.stock_ids(warehouse) - uncounted(warehouse, method)), np.int32)
     panel = panel.select(np.flatnonzero(np.isin(panel.instrument_ids, stocks)))
     start = np.datetime64(first, "D")

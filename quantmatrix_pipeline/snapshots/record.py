@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -26,6 +26,8 @@ from quantmatrix_pipeline.warehouse import history as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
 
 T = TypeVar("T")
+PanelUpTo = Callable[[date], Panel]
+"""Reads the bars up to a session; whoever records several things hands over one that reads them once."""
 
 RELATIVE = tuple(column.name for column in COLUMNS if column.shared)
 INSTRUMENTS_AT_ONCE = 512  # whose recorded rows are read back at once: some 200 MB for five years
@@ -60,6 +62,7 @@ def update_snapshots(
     now: datetime,
     method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
+    panel_up_to: PanelUpTo | None = None,
 ) -> SnapshotReport:
     """Compute every instrument's newest row as of `session` and keep it as its snapshot.
 
@@ -67,9 +70,10 @@ def update_snapshots(
     always follows from the bars as they are now. A row expires at the next close plus `grace`.
     """
     started = time.perf_counter()
+    panel_up_to = panel_up_to or (lambda day: read_panel(warehouse, day))
     with warehouse.exclusive("history", lock_wait_seconds):
         session = max(session, tables.newest_snapshot(warehouse) or session)
-        panel = method.applied_to(warehouse, read_panel(warehouse, session))
+        panel = method.applied_to(warehouse, panel_up_to(session))
         newest = analysis.newest_rows(panel)
         expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
         newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
@@ -87,6 +91,7 @@ def record_history(
     now: datetime,
     method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
+    panel_up_to: PanelUpTo | None = None,
 ) -> HistoryReport:
     """Record the rows of all sessions of [first, last], both inclusive: one panel, one pass, one transaction.
 
@@ -94,6 +99,7 @@ def record_history(
     a late bar or a healed hole, is recorded again as well, for every session that was ever recorded.
     """
     started = time.perf_counter()
+    panel_up_to = panel_up_to or (lambda day: read_panel(warehouse, day))
     with warehouse.exclusive("history", lock_wait_seconds):
         tables.make_partitions(warehouse, first, last)
         with warehouse.arrow() as transaction:
@@ -102,7 +108,7 @@ def record_history(
             due = tables.take_due(transaction)
             if due:
                 breadth.mark_due(transaction, min(due.values()))
-            panel = method.applied_to(warehouse, read_panel(warehouse, last))
+            panel = method.applied_to(warehouse, panel_up_to(last))
             before = tables.recorded_sessions(transaction, min(due.values())) if due else []
             if tables.holds_rows(transaction, first, last):
                 counts = _record_again(transaction, panel, first, last, now)
@@ -113,7 +119,7 @@ def record_history(
                     counts = tables.record_first(transaction, computed, now)
             others = [s for s in before if not first <= s <= last]
             if others and others[-1] > last:
-                panel = method.applied_to(warehouse, read_panel(warehouse, others[-1]))
+                panel = method.applied_to(warehouse, panel_up_to(others[-1]))
                 # The snapshots stand there, whose ranks are among what is known now: all of them are recorded again.
                 newest = others.pop()
                 counts += _record_again(transaction, panel, newest, newest, now)

@@ -145,7 +145,7 @@ def test_a_clock_that_was_set_back_changes_nothing_that_was_known(
     monkeypatch.setenv("QM_NOW", "2022-01-10T12:00:00Z")
     chain.run(DAYS[-2])
     digest = "SELECT md5(string_agg(r::text, '' ORDER BY r::text)) FROM {}('2022-01-10T12:00:00Z') r"
-    known = [digest.format(f) for f in ("price_data_known_at", "history_known_at", "actions_known_at")]
+    known = [digest.format(f) for f in ("bars_known_at", "history_known_at", "actions_known_at")]
     before = [warehouse.scalar(query) for query in known]
     monkeypatch.setenv("QM_NOW", "2022-01-03T12:00:00Z")
     folder.write(corrected(bars, "AAA", DAYS[-2], close=1.001), splits=f"symbol,ex_date,ratio\nBBB,{DAYS[-3]},2\n")
