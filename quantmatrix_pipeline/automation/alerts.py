@@ -22,7 +22,7 @@ from dagster import (
 )
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.causes import cause
+from quantmatrix_pipeline.automation.causes import cause, found
 from quantmatrix_pipeline.resources.notifier import Notifier
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -84,32 +84,30 @@ def _tell(
 
 
 def _failed_runs(context: SensorEvaluationContext, records: Records) -> list[str]:
-    found = []
+    messages = []
     for run_id in dict.fromkeys(record.run_id for record in records):
         run = context.instance.get_run_by_id(run_id)
         why = root_cause(context, run_id)
         # What a blocking check stopped is told by the check, with its counts.
         if run is not None and "DagsterAssetCheckFailedError" not in why:
-            found.append(
+            messages.append(
                 f"FAILED {run.job_name} for {_sessions(run)}: {why}"
                 f" (run {run_id[:8]}; press {run.job_name} again when it is mended)"
             )
-    return found
+    return messages
 
 
 def _failed_checks(records: Records) -> list[str]:
-    found = []
+    messages = []
     for record in records:
         event = record.event_log_entry.dagster_event
         evaluation = event.event_specific_data if event else None
         if isinstance(evaluation, AssetCheckEvaluation) and not evaluation.passed:
-            plain = ((k, v.value) for k, v in evaluation.metadata.items())
-            shown = ", ".join(f"{k}={v}" for k, v in plain if isinstance(v, str | int | float))
-            found.append(
+            messages.append(
                 f"CHECK {evaluation.severity.value} {evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
-                f" failed: {shown} (run {record.run_id[:8]})"
+                f" failed: {found(evaluation.metadata)} (run {record.run_id[:8]})"
             )
-    return found
+    return messages
 
 
 def _sessions(run: DagsterRun) -> str:

@@ -1,7 +1,12 @@
-"""What to tell people of a chain of errors: our own, which says what to do, else the innermost one."""
+"""What to tell people of a failure: of a chain of errors our own, which says what to do, else the innermost one; of a
+check what it found.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dagster import MetadataValue, TableMetadataValue
 from dagster_shared.error import SerializableErrorInfo
 
 from quantmatrix_pipeline import errors
@@ -23,6 +28,16 @@ def exit_code(error: SerializableErrorInfo | None) -> int:
     """Return the exit code of the error of ours in the chain, 1 where there is none."""
     kinds = [kind for e in _chain(error) if (kind := _kind(e)) is not None]
     return kinds[-1].exit_code if kinds else errors.QuantMatrixError.exit_code
+
+
+def found(metadata: Mapping[str, MetadataValue]) -> str:
+    """Return on one line what a check found: its plain values, and of each table the first row."""
+    told = [f"{name}={v.value}" for name, v in metadata.items() if isinstance(v.value, str | int | float)]
+    for value in metadata.values():
+        if isinstance(value, TableMetadataValue) and value.records:
+            row = ", ".join(f"{k} {v}" for k, v in value.records[0].data.items() if v is not None)
+            told.append(f"e.g. {row}")
+    return ", ".join(told)[:LONGEST]
 
 
 def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:

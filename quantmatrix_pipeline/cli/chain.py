@@ -37,7 +37,7 @@ class RunReport:
     seconds: float
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # asset -> its plain metadata
     step_seconds: dict[str, float] = field(default_factory=dict)
-    failed_checks: list[str] = field(default_factory=list)
+    failed_checks: dict[str, str] = field(default_factory=dict)  # name -> what it found
     error: str | None = None
     exit_code: int = 0
     dagster_seconds: float = 0.0
@@ -155,7 +155,7 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
 
 
 def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
-    from quantmatrix_pipeline.automation.causes import cause, exit_code
+    from quantmatrix_pipeline.automation.causes import cause, exit_code, found
 
     for event in result.all_events:
         if event.is_step_success:
@@ -170,7 +170,8 @@ def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
-                report.failed_checks.append(f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}")
+                name = f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
+                report.failed_checks[name] = found(evaluation.metadata)
     ours = sum(float(facts.get("seconds", 0)) for facts in report.facts.values())
     report.dagster_seconds = round(report.seconds - ours, 3)
 
@@ -192,7 +193,8 @@ def _print(report: RunReport, console: Console) -> None:
     table.add_row("snapshots", f"{snapshots.get('dagster/row_count', 0):,} ({snapshots.get('changed', 0):,} changed)")
     table.add_row("history", f"{history.get('recorded', 0):,} recorded, {history.get('restated', 0):,} restated, "
                              f"{history.get('unchanged', 0):,} unchanged")  # fmt: skip
-    table.add_row("failed checks", ", ".join(report.failed_checks) or "none")
+    told = [f"{name} ({what})" for name, what in report.failed_checks.items()]
+    table.add_row("failed checks", "\n".join(told) or "none")
     steps = {name: seconds for name, seconds in report.step_seconds.items() if name in report.facts}
     table.add_row("time", f"{report.seconds:.1f} s: " + ", ".join(f"{n} {s:.1f}" for n, s in steps.items()))
     table.add_row("", f"of it {report.dagster_seconds:.1f} s are Dagster's own (runs, events, checks)")

@@ -67,7 +67,7 @@ def _database(settings: Settings) -> list[Finding]:
     if settings.database_url is None:
         server = embedded(settings)
         if not server.data.exists():
-            return [Finding("database", "bad", f"no database in {server.folder} yet; `make run` makes one")]
+            return [Finding("database", "bad", f"no database in {server.folder} yet; `qm run` makes and fills one")]
         try:
             major = server.version()
             if major != MAJOR:
