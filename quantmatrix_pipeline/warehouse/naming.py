@@ -46,7 +46,7 @@ def rename(
     UnknownSymbol
         Nobody bears either name.
     SymbolConflict
-        `new` is another instrument's on that day, or `old` was given up on another day.
+        `new` is another instrument's on that day or a later one, or `old` was given up on another day.
     """
     with warehouse.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCKS["universe"]})
@@ -70,6 +70,9 @@ def rename(
             if former.valid_to is not None and former.valid_to != on:
                 raise SymbolConflict(f"{old} passed on on {former.valid_to} already, so it can't become {new} on {on}")
             owner = former.instrument_id
+            later = _first_borne_after(connection, new, on)
+            if later is not None:
+                raise SymbolConflict(f"{new} is borne from {later} on, so {old} can't have become it on {on} already")
             if present is not None:
                 left_behind = _make_way(connection, present, owner, old, new, on, absorb)
             given = {"symbol": old, "from": former.valid_from, "new": new, "on": on, "id": owner}
@@ -172,6 +175,15 @@ def _bearer(connection: sa.Connection, symbol: str, on: date, *, before: bool = 
     return connection.execute(
         sa.text(f"SELECT * FROM instrument_symbols WHERE symbol = :symbol AND {held}"), {"symbol": symbol, "on": on}
     ).one_or_none()
+
+
+def _first_borne_after(connection: sa.Connection, symbol: str, on: date) -> date | None:
+    """Return the first day after `on` from which somebody bears a name, None where it is never taken again."""
+    found: date | None = connection.execute(
+        sa.text("SELECT min(valid_from) FROM instrument_symbols WHERE symbol = :symbol AND valid_from > :on"),
+        {"symbol": symbol, "on": on},
+    ).scalar_one()
+    return found
 
 
 def _add_former(connection: sa.Connection, present: Any, old: str, new: str, on: date) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quantmatrix_pipeline.errors import SymbolConflict, UnknownSymbol
@@ -206,6 +206,7 @@ def test_changes_of_a_folder_are_applied_up_to_the_session_and_wait_for_whom_nob
         max_size=8,
     )
 )
+@example(declared=[(False, "A", "A", 0, False), (True, "C", "B", 2, False), (True, "A", "B", 1, False)])
 def test_a_name_is_never_two_instruments_on_a_day_whatever_is_declared(
     warehouse: Warehouse, declared: list[tuple[bool, str, str, int, bool]]
 ) -> None:

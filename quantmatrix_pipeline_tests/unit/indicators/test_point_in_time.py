@@ -77,7 +77,7 @@ def test_of_real_bars_the_ranks_of_random_sessions() -> None:
         then = measured(known_at(panel, session), None)
         there = then.instrument_ids[(then.session == session).any(axis=0)]
         days = np.full(len(there), session)
-        newest = CrossSection.of_newest(then, last_rows(then))
+        newest = CrossSection.of_newest(then)
         for name in ("rs_rank", "perf_252d_rank", "atrp_14_rank", "perf_20d_sector_rank"):
             assert same_bits(newest.at(days, there)(name), whole.at(days, there)(name)), name
             assert not np.isnan(newest.at(days, there)(name)[1:4]).any()
