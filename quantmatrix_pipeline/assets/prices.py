@@ -70,6 +70,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             recheck=platform.settings.recheck_sessions,
             tolerance=platform.tolerance,
             repair_at=platform.repair_at,
+            thresholds=platform.thresholds,
         )
         return MaterializeResult(
             metadata={

@@ -21,17 +21,14 @@ from quantmatrix_pipeline.bars.adjustment import forward_price, forward_volume
 from quantmatrix_pipeline.bars.batch import FIELDS, Bools, Dates, Floats, Ints
 from quantmatrix_pipeline.bars.sessions import NO_SESSION, TradingCalendar
 from quantmatrix_pipeline.bars.split_evidence import looks_like_a_split
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.bars.volume_reference import TOLERANCE, WINDOW, volume_anomalies
 
 CONTEXT_BARS = WINDOW  # stored bars to hand over before an instrument's first new one
 
-EXTREME_MOVE = 5.0
-GAP = 0.10
 FULL_SCORE, EXTREME_MOVE_COST, SPIKE_COST, DROP_COST = 100, 50, 20, 10  # hundredths: sums of them are exact
 HELD_AT = 80  # at most: used, but not validated before somebody else was asked
-VALIDATED_AT = 85
-VALIDATED_QUALITY = VALIDATED_AT / FULL_SCORE
-USABLE_QUALITY = 0.5  # a bar scored below is used for no number; from here to VALIDATED_QUALITY it is flagged, and used
+USABLE_QUALITY = 0.5  # a bar scored below is used for no number; from here to `Thresholds.validated`, flagged and used
 
 Flags = npt.NDArray[np.uint16]
 
@@ -109,7 +106,7 @@ class BarRows:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the rules say of each row, shape (n,) in the order of the rows.
+    """What the rules say of each row, shape (n,) in the order of the rows; the limits here are those of `Thresholds`.
 
     Context rows get none: nothing flagged, nothing rejected, not validated, score NaN.
 
@@ -138,7 +135,7 @@ class Verdict:
     volume_anomaly: Bools
 
 
-def validate(rows: BarRows, calendar: TradingCalendar) -> Verdict:
+def validate(rows: BarRows, calendar: TradingCalendar, limits: Thresholds = DEFAULT_THRESHOLDS) -> Verdict:
     """Judge the new rows of a batch by all rules; it never stops at the first fault.
 
     Raises
@@ -153,7 +150,7 @@ def validate(rows: BarRows, calendar: TradingCalendar) -> Verdict:
     kept = reasons == 0
     if same_key.any():
         kept &= ~_superseded(rows, same_key, kept)
-    _mark_soft(rows, kept, reasons)
+    _mark_soft(rows, kept, reasons, limits)
 
     reasons[~rows.is_new] = 0
     rejected = (reasons & ~np.uint16(SOFT)) != 0
@@ -164,7 +161,7 @@ def validate(rows: BarRows, calendar: TradingCalendar) -> Verdict:
     hundredths[rejected] = 0
     score = hundredths / 100
     score[~rows.is_new] = np.nan
-    validated = (hundredths >= VALIDATED_AT) & rows.is_new
+    validated = (hundredths >= round(limits.validated * FULL_SCORE)) & rows.is_new
     return Verdict(reasons, rejected, score, validated, gap, spike | drop)
 
 
@@ -246,7 +243,7 @@ def _superseded(rows: BarRows, same_key: Bools, kept: Bools) -> Bools:
 # --- soft rules -----------------------------------------------------------------------------------------------------
 
 
-def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
+def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags, limits: Thresholds) -> None:
     """Flag moves, gaps and volumes on the sequence of kept bars, in one share unit per instrument."""
     at: npt.NDArray[np.intp] | slice = slice(None) if kept.all() else np.flatnonzero(kept)
     instrument, unit, is_new = rows.instrument_index[at], rows.unit[at], rows.is_new[at]
@@ -258,8 +255,8 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
     close = forward_price(rows.close[at], unit)
     own, before = close[judged], close[judged - 1]
     opened = forward_price(rows.open[at][judged], unit[judged])
-    moved = judged[np.abs(own - before) > before * (EXTREME_MOVE * (1 + TOLERANCE))]
-    gap = np.abs(opened - before) > before * (GAP * (1 + TOLERANCE))
+    moved = judged[np.abs(own - before) > before * (limits.extreme_move * (1 + TOLERANCE))]
+    gap = np.abs(opened - before) > before * (limits.gap * (1 + TOLERANCE))
     gapped = judged[gap]
     like = gapped[np.array([looks_like_a_split(x) for x in np.log(opened[gap] / before[gap]).tolist()], np.bool_)]
     if rows.believed is not None:
@@ -269,7 +266,7 @@ def _mark_soft(rows: BarRows, kept: Bools, reasons: Flags) -> None:
     volume = forward_volume(rows.volume[at], unit)
     if not has_volume.all():
         volume = np.where(has_volume, volume, 0.0)  # a NaN would spread into the neighbours' bounds
-    spike, drop = volume_anomalies(volume, _bars_before(follows), is_new & has_volume)
+    spike, drop = volume_anomalies(volume, _bars_before(follows), is_new & has_volume, limits)
 
     place = np.arange(len(rows))[at]
     for reason, found in {

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.bars.batch import Bools, Floats
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 
 WINDOW = 60
 MIN_BARS = 20
-SPIKE = 10.0
-DROP = 0.1
 TOLERANCE = 1e-12  # relative: volumes put in another share unit are off by an ulp, and a tie is no excess
 
 _MOSTLY_HISTORY = 4  # rows per judged row, from which on one pair of bounds per instrument is cheaper than one per row
@@ -26,7 +25,9 @@ _CHUNK = 1 << 16  # rows sorted at once: 30 MB
 _Rows = npt.NDArray[np.intp]
 
 
-def volume_anomalies(volume: Floats, bars_before: _Rows, judged: Bools) -> tuple[Bools, Bools]:
+def volume_anomalies(
+    volume: Floats, bars_before: _Rows, judged: Bools, limits: Thresholds = DEFAULT_THRESHOLDS
+) -> tuple[Bools, Bools]:
     """Compare volumes with the median of up to 60 bars before each, of the same instrument.
 
     Parameters
@@ -38,28 +39,30 @@ def volume_anomalies(volume: Floats, bars_before: _Rows, judged: Bools) -> tuple
         Shape (n,): how many bars of its own instrument precede a row.
     judged
         Shape (n,): the rows to judge; the others are only history.
+    limits
+        `volume_spike` and `volume_drop`, by default 10 times the median and a tenth of it.
 
     Returns
     -------
     spike, drop
-        Shape (n,) each: over 10 times the median, under a tenth of it. False where fewer than 20 bars precede, or
+        Shape (n,) each: above the one, below the other. False where fewer than 20 bars precede, or
         where the median is zero: something that hardly ever trades has no usual volume to compare with.
     """
     spike, drop = np.zeros(len(volume), np.bool_), np.zeros(len(volume), np.bool_)
     judged = judged & (bars_before >= MIN_BARS)
     if not judged.any():
         return spike, drop
-    rows = _doubtful(volume, bars_before, np.flatnonzero(judged))
+    rows = _doubtful(volume, bars_before, np.flatnonzero(judged), limits)
     for start in range(0, len(rows), _CHUNK):
         some = rows[start : start + _CHUNK]
         median, own = _trailing_median(volume, some, bars_before[some]), volume[some]
         usual = median > 0
-        spike[some] = usual & (own > median * (SPIKE * (1 + TOLERANCE)))
-        drop[some] = usual & (own < median * (DROP * (1 - TOLERANCE)))
+        spike[some] = usual & (own > median * (limits.volume_spike * (1 + TOLERANCE)))
+        drop[some] = usual & (own < median * (limits.volume_drop * (1 - TOLERANCE)))
     return spike, drop
 
 
-def _doubtful(volume: Floats, bars_before: _Rows, judged: _Rows) -> _Rows:
+def _doubtful(volume: Floats, bars_before: _Rows, judged: _Rows, limits: Thresholds) -> _Rows:
     """Return those of the judged rows whose volume the bounds of the median don't clear."""
     triple = _median_of_three(volume)
     # Where the bounds reach beyond a window, into the instrument before or over later bars, they are only looser.
@@ -69,7 +72,7 @@ def _doubtful(volume: Floats, bars_before: _Rows, judged: _Rows) -> _Rows:
         least, greatest = np.minimum.reduceat(triple, starts)[own], np.maximum.reduceat(triple, starts)[own]
     else:
         least, greatest = _trailing(np.minimum, triple)[judged - 1], _trailing(np.maximum, triple)[judged - 1]
-    beyond = (volume[judged] > SPIKE * least) | (volume[judged] < DROP * greatest)
+    beyond = (volume[judged] > limits.volume_spike * least) | (volume[judged] < limits.volume_drop * greatest)
     return judged[beyond]
 
 

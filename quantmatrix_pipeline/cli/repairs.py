@@ -13,6 +13,7 @@ from rich.table import Table
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.repair.catalogue import RULES
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.bars.thresholds import Thresholds
 from quantmatrix_pipeline.errors import ConfigurationError, UnknownSymbol
 from quantmatrix_pipeline.ingest import decide
 from quantmatrix_pipeline.providers.symbols import canonical
@@ -64,8 +65,8 @@ def list_command(
 def undo(numbers: Numbers) -> None:
     """Bring bars back as they came; they are not repaired so again."""
     settings, warehouse = _open()
-    calendar = trading_calendar(settings.calendar)
-    _show(decide.undo(warehouse, calendar, numbers, clock.now(), settings.lock_wait_seconds))
+    calendar, limits = trading_calendar(settings.calendar), Thresholds.of(settings)
+    _show(decide.undo(warehouse, calendar, numbers, clock.now(), settings.lock_wait_seconds, limits))
     typer.echo("the next run records again what follows from them")
 
 
@@ -73,8 +74,8 @@ def undo(numbers: Numbers) -> None:
 def apply(numbers: Numbers) -> None:
     """Carry out repairs that are suggested, or that were undone."""
     settings, warehouse = _open()
-    calendar = trading_calendar(settings.calendar)
-    _show(decide.apply(warehouse, calendar, numbers, clock.now(), settings.lock_wait_seconds))
+    calendar, limits = trading_calendar(settings.calendar), Thresholds.of(settings)
+    _show(decide.apply(warehouse, calendar, numbers, clock.now(), settings.lock_wait_seconds, limits))
     typer.echo("the next run records again what follows from them")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.repair.catalogue import MIN_CONFIDENCE
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
@@ -38,6 +39,7 @@ def ingest_daily(
     recheck: int = 0,
     tolerance: Tolerance = DEFAULT_TOLERANCE,
     repair_at: float = MIN_CONFIDENCE,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
 
@@ -57,6 +59,8 @@ def ingest_daily(
         Up to which difference an answer about a stored bar says the same.
     repair_at
         The confidence from which a faulty bar is repaired, `mend.OFF` for none.
+    thresholds
+        From where on bars are flagged.
 
     Raises
     ------
@@ -83,8 +87,10 @@ def ingest_daily(
         if requests:
             instruments = {t.symbol: t for t in wanted}
             by_symbol = {request.symbol: request for request in requests}
-            store = DailyStore(warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at)
-            splits = SplitKeeper(warehouse, calendar, instruments, now)
+            store = DailyStore(
+                warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at, thresholds=thresholds
+            )
+            splits = SplitKeeper(warehouse, calendar, instruments, now, thresholds)
             asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency))
     report.seconds = time.perf_counter() - started
     return report

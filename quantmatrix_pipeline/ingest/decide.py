@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Basis
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.errors import NoSuchRepair
 from quantmatrix_pipeline.ingest.load import store_answer
 from quantmatrix_pipeline.ingest.mend import OFF
@@ -29,7 +30,12 @@ UNDO, APPLY = "undo", "apply"
 
 
 def undo(
-    warehouse: Warehouse, calendar: TradingCalendar, repair_ids: Sequence[int], now: datetime, lock_wait_seconds: float
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    repair_ids: Sequence[int],
+    now: datetime,
+    lock_wait_seconds: float,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> list[Repair]:
     """Bring bars back as they came; return the repairs as they stand then.
 
@@ -43,11 +49,16 @@ def undo(
     ChainBusy
         A run is writing bars and does not finish.
     """
-    return _decide(warehouse, calendar, repair_ids, UNDO, now, lock_wait_seconds)
+    return _decide(warehouse, calendar, repair_ids, UNDO, now, lock_wait_seconds, thresholds)
 
 
 def apply(
-    warehouse: Warehouse, calendar: TradingCalendar, repair_ids: Sequence[int], now: datetime, lock_wait_seconds: float
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    repair_ids: Sequence[int],
+    now: datetime,
+    lock_wait_seconds: float,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> list[Repair]:
     """Carry out repairs that are suggested or were undone; a bar that is to be withheld is withdrawn.
 
@@ -58,7 +69,7 @@ def apply(
     ChainBusy
         A run is writing bars and does not finish.
     """
-    return _decide(warehouse, calendar, repair_ids, APPLY, now, lock_wait_seconds)
+    return _decide(warehouse, calendar, repair_ids, APPLY, now, lock_wait_seconds, thresholds)
 
 
 def _decide(
@@ -68,6 +79,7 @@ def _decide(
     decision: str,
     now: datetime,
     lock_wait_seconds: float,
+    thresholds: Thresholds,
 ) -> list[Repair]:
     with warehouse.exclusive("bars_1d", lock_wait_seconds):
         chosen = repairs.find(warehouse, repair_ids=repair_ids)
@@ -75,7 +87,7 @@ def _decide(
         # Decided first: a bar that is fetched again before this has ended is not repaired, or left, against it.
         repairs.decide(warehouse, [repair.repair_id for repair in chosen], decision, now)
         for bars in _one_bar_each(chosen):
-            _write(warehouse, calendar, bars, decision, now)
+            _write(warehouse, calendar, bars, decision, now, thresholds)
         return repairs.find(warehouse, repair_ids=repair_ids)
 
 
@@ -105,14 +117,20 @@ def _one_bar_each(chosen: Sequence[Repair]) -> list[list[Repair]]:
 
 
 def _write(
-    warehouse: Warehouse, calendar: TradingCalendar, bars: Sequence[Repair], decision: str, now: datetime
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    bars: Sequence[Repair],
+    decision: str,
+    now: datetime,
+    thresholds: Thresholds,
 ) -> None:
     numbers = [repair.original if decision == UNDO else repair.repaired for repair in bars]
     there = [any(number is not None for number in row) for row in numbers]
     written = [repair for repair, some in zip(bars, there, strict=True) if some]
     if written:
         rows = [row for row, some in zip(numbers, there, strict=True) if some]
-        _store(warehouse, calendar, written, rows, f"repair {'undone' if decision == UNDO else 'applied'}", now)
+        reason = f"repair {'undone' if decision == UNDO else 'applied'}"
+        _store(warehouse, calendar, written, rows, reason, now, thresholds)
     _withdraw(warehouse, bars, numbers, now)
 
 
@@ -123,6 +141,7 @@ def _store(
     numbers: Sequence[tuple[float | None, ...]],
     reason: str,
     now: datetime,
+    thresholds: Thresholds,
 ) -> None:
     known = universe.named(warehouse, sorted({repair.instrument_id for repair in bars}))
     symbols = tuple(sorted({repair.symbol for repair in bars}))
@@ -141,7 +160,10 @@ def _store(
     answer = DailyAnswer(first.vendor, Basis(first.basis), first.basis_date, batch)
     report = IngestReport(first.vendor, batch.session.min().item(), batch.session.max().item())
     instruments = {instrument.symbol: instrument for instrument in known}
-    store_answer(warehouse, calendar, instruments, requests, answer, report, now, repair_at=OFF, reason=reason)
+    store_answer(
+        warehouse, calendar, instruments, requests, answer, report, now,
+        repair_at=OFF, reason=reason, thresholds=thresholds,
+    )  # fmt: skip
 
 
 def _withdraw(

@@ -20,6 +20,7 @@ from quantmatrix_pipeline.bars.repair.stretches import KnownSplits
 from quantmatrix_pipeline.bars.schema import check_batch
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.stored import Sources, split_table, stored_units
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.ingest.asked import Asked
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
 from quantmatrix_pipeline.ingest.mend import Mended, Mender, TextRows
@@ -87,6 +88,8 @@ class DailyStore:
         The confidence from which a fault is repaired, `mend.OFF` for none.
     reason
         Why a stored bar that is corrected is.
+    thresholds
+        From where on bars are flagged.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class DailyStore:
         tolerance: Tolerance = DEFAULT_TOLERANCE,
         repair_at: float = MIN_CONFIDENCE,
         reason: str = "corrected",
+        thresholds: Thresholds = DEFAULT_THRESHOLDS,
     ) -> None:
         self._warehouse = warehouse
         self._calendar = calendar
@@ -118,6 +122,7 @@ class DailyStore:
         self._tails = Tails()
         self._mender = Mender(repair_at, repairs.decided(warehouse), now)
         self._reason = reason
+        self._thresholds = thresholds
         self._writer = KeptWriter(warehouse)
 
     def __enter__(self) -> DailyStore:
@@ -171,7 +176,7 @@ class DailyStore:
             mended = self._mend(rows, self._splits, text)
             rows = replace(rows, values={name: getattr(mended.bars, name) for name in FIELDS})
             believed = Believed.read(transaction).among(rows.instrument_id, rows.session)
-            verdict = rules.validate(replace(mended.bars, believed=believed), self._calendar)
+            verdict = rules.validate(replace(mended.bars, believed=believed), self._calendar, self._thresholds)
             sound = rows.fetched & ~verdict.rejected
             bars_now = table_of(rows, verdict, sound)
             counts = tables.write_daily(transaction, bars_now, now, reason=self._reason, stored=rows.stored)
@@ -256,10 +261,12 @@ def store_answer(
     tolerance: Tolerance = DEFAULT_TOLERANCE,
     repair_at: float = MIN_CONFIDENCE,
     reason: str = "corrected",
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> None:
     """Store one part by itself; see `DailyStore`."""
     asked = {symbol: requests[symbol] for symbol in answer.bars.symbols if symbol in requests}
-    with DailyStore(warehouse, calendar, instruments, asked, report, now, tolerance, repair_at, reason) as parts:
+    store = DailyStore(warehouse, calendar, instruments, asked, report, now, tolerance, repair_at, reason, thresholds)
+    with store as parts:
         parts.store(answer)
 
 

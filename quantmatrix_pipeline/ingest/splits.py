@@ -23,6 +23,7 @@ from quantmatrix_pipeline.bars.batch import Bools, Dates, Ints
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.split_evidence import Claim, Decision, Move, decide, events, looks_like_a_split, moves_of
 from quantmatrix_pipeline.bars.stored import quoted_on, split_table, stored_units
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.warehouse import actions, audit
 from quantmatrix_pipeline.warehouse import bars as tables
@@ -68,10 +69,17 @@ class SplitKeeper:
         By symbol: what is tracked.
     now
         When it is decided.
+    thresholds
+        From where on bars are flagged.
     """
 
     def __init__(
-        self, warehouse: Warehouse, calendar: TradingCalendar, instruments: Mapping[str, Tracked], now: datetime
+        self,
+        warehouse: Warehouse,
+        calendar: TradingCalendar,
+        instruments: Mapping[str, Tracked],
+        now: datetime,
+        thresholds: Thresholds = DEFAULT_THRESHOLDS,
     ) -> None:
         self._warehouse = warehouse
         self._calendar = calendar
@@ -79,6 +87,7 @@ class SplitKeeper:
         self._symbols = {t.instrument_id: symbol for symbol, t in instruments.items()}
         self._indices = np.array([t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX], np.int32)
         self._now = now
+        self._thresholds = thresholds
 
     def take_back(self, answer: DailyAnswer) -> None:
         """Withdraw the splits that a vendor named before and, asked about their days, names no more."""
@@ -264,6 +273,7 @@ class SplitKeeper:
                 believed=Believed.read(transaction).among(stored["instrument_id"], stored["session"]),
             ),
             self._calendar,
+            self._thresholds,
         )
         changed = judged & ~verdict.rejected
         changed &= np.any([getattr(verdict, name) != stored[name] for name in tables.VERDICT], axis=0)

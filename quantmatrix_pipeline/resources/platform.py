@@ -13,6 +13,7 @@ from pydantic import PrivateAttr
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
+from quantmatrix_pipeline.bars.thresholds import Thresholds
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import Tolerance
 from quantmatrix_pipeline.ingest.mend import OFF
@@ -103,6 +104,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def tolerance(self) -> Tolerance:
         """Up to which difference a bar that comes again says the same."""
         return Tolerance(self.settings.price_tolerance, self.settings.volume_tolerance)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From where on bars are flagged."""
+        return Thresholds.of(self.settings)
 
     @property
     def repair_at(self) -> float:

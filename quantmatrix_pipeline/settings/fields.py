@@ -156,6 +156,15 @@ class Settings(VendorFields):
     )
     profile_max_age_days: int = Field(7, ge=1, description="a company's profile is asked for anew after so many days")
     profile_calls: int = Field(200, ge=0, description="at most so many calls for profiles per refresh")
+    validated_quality: float = Field(
+        0.85, gt=0.8, le=1, multiple_of=0.01, description="the least score of a validated bar, in hundredths"
+    )
+    gap_percent: float = Field(
+        10, ge=1, le=15, description="an open further than this off the close before, by no known split, is a gap"
+    )
+    extreme_move_percent: float = Field(500, ge=50, description="a close further off the one before costs 0.5")
+    volume_spike: float = Field(10, ge=2, description="a volume of more medians than this costs 0.2")
+    volume_drop: float = Field(0.1, gt=0, le=0.5, description="a volume of fewer medians than this costs 0.1")
     repair: bool = Field(True, description="whether bars with a fault that can be put right are repaired")
     repair_confidence: float = Field(
         0.9,

@@ -67,6 +67,22 @@ def test_the_share_of_validated_bars_is_that_of_the_runs_sessions(
     assert audit.validated_share(warehouse, SATURDAY, SATURDAY) is None
 
 
+def test_a_nights_bars_are_flagged_from_the_thresholds_that_are_set(
+    chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = walk(["AAA", "BBB", "SPY"], DAYS)
+    at_end = bars["date"] == TONIGHT
+    bars.loc[(bars["symbol"] == "AAA") & at_end, "volume"] = 100_000_000  # a spike by default
+    bars.loc[(bars["symbol"] == "BBB") & at_end, "volume"] = 400_000  # a drop for who sets it so
+    folder.write(bars)
+    monkeypatch.setenv("QM_VOLUME_SPIKE", "1000")
+    monkeypatch.setenv("QM_VOLUME_DROP", "0.5")
+    monkeypatch.setenv("QM_VALIDATED_QUALITY", "0.95")
+    assert chain.run(TONIGHT).facts["daily_bars"]["validated_share"] == pytest.approx(2 / 3, rel=1e-15)
+    flagged = warehouse.rows("SELECT symbol, session, quality_score, volume_anomaly FROM bars WHERE NOT validated")
+    assert [tuple(row) for row in flagged] == [("BBB", TONIGHT, 0.9, True)]
+
+
 def test_a_hole_that_was_refused_says_so_and_a_weekends_row_fills_none(
     chain: Chain, folder: Folder, spoilt: pd.DataFrame
 ) -> None:

@@ -28,7 +28,7 @@ from quantmatrix_pipeline.api.problems import RequestError, documented
 from quantmatrix_pipeline.api.representations import ROWS, rows_response
 from quantmatrix_pipeline.bars.adjustment import Adjust
 from quantmatrix_pipeline.bars.dividends import Convention
-from quantmatrix_pipeline.bars.rules import USABLE_QUALITY, VALIDATED_QUALITY
+from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
 from quantmatrix_pipeline.bars.series import Wanted, adjusted_sources, series
 from quantmatrix_pipeline.bars.stored import Sources
 from quantmatrix_pipeline.warehouse import bars as tables
@@ -68,7 +68,7 @@ def historical(
     symbol: SymbolPath,
     start: Start = None,
     end: End = None,
-    validated_only: Annotated[bool, Query(description="only bars of score 0.85 or more")] = False,
+    validated_only: Annotated[bool, Query(description="only validated bars")] = False,
     min_quality: Annotated[float, Query(ge=0, le=1, description="only bars of this score or more")] = USABLE_QUALITY,
     adjust: AdjustQuery = None,
     convention: ConventionQuery = Convention.PREVIOUS_CLOSE,
@@ -78,19 +78,20 @@ def historical(
     """Return daily bars with their quality, in the series asked for, the factor beside each price."""
     ordered(start, end)
     instrument = reads.find_instrument(warehouse, symbol, asof)
-    least = max(VALIDATED_QUALITY, min_quality) if validated_only else min_quality
     rows = reads.daily_bars(
         warehouse,
         instrument.instrument_id,
         columns=(*reads.BAR_COLUMNS, "source_id"),
         start=start,
         end=end,
-        min_quality=min(USABLE_QUALITY, least),  # dividends are measured by usable bars, whichever are returned
+        min_quality=min(USABLE_QUALITY, min_quality),  # dividends are measured by usable bars, whichever are returned
         as_of=as_of,
     )
     wanted, adjusted_to = Wanted(adjust, convention), _edge(rows, "session", -1)
     rows = _series(warehouse, instrument, rows, wanted, tables.sources(warehouse), as_of).drop_columns("source_id")
-    rows = rows.filter(pc.greater_equal(rows["quality_score"], least))
+    rows = rows.filter(pc.greater_equal(rows["quality_score"], min_quality))
+    if validated_only:
+        rows = rows.filter(rows["validated"])
     rows = rows.rename_columns({"session": "time"}).add_column(1, "symbol", _repeated(instrument.symbol, rows))
     return rows_response(
         request,

@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from quantmatrix_pipeline.bars.rules import USABLE_QUALITY, BarRows, Reason, Verdict, codes, validate
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline_tests.shared_data import shared_data
 from quantmatrix_pipeline_tests.unit.bars.literal_rules import HELD, SOFT_CODES, Bar, literal_codes
 
@@ -334,3 +337,36 @@ def test_real_years_of_bars_get_the_verdicts_that_pandas_finds() -> None:
     assert found[Reason.GAP].sum() > 100
     lowered = found[Reason.VOLUME_SPIKE] | found[Reason.EXTREME_MOVE] | found[Reason.SPLIT_LIKE]
     assert verdict.validated.sum() == (~rejected).sum() - lowered.sum()
+
+
+@pytest.mark.parametrize(
+    ("limits", "bar", "reason"),
+    [
+        (Thresholds(gap=0.05), {"open": 10.6, "high": 10.6}, "gap"),
+        (Thresholds(extreme_move=0.5), {"close": 15.1, "high": 15.1}, "extreme_move"),
+        (Thresholds(volume_spike=3), {"volume": 301.0}, "volume_spike"),
+        (Thresholds(volume_drop=0.4), {"volume": 39.0}, "volume_drop"),
+    ],
+)
+def test_a_flag_goes_by_the_threshold_that_is_set(limits: Thresholds, bar: dict[str, float], reason: str) -> None:
+    rows = columns([*flat(40), replace(flat(41)[-1], **bar)], [False])
+    assert validate(rows, XNYS).reasons[-1] == 0
+    assert codes(int(validate(rows, XNYS, limits).reasons[-1])) == [reason]
+
+
+def test_the_least_score_of_a_validated_bar_is_the_one_that_is_set() -> None:
+    rows = columns([*flat(40), replace(flat(41)[-1], volume=1.0)], [False])  # a drop, at 0.9
+    for least in range(81, 101):
+        verdict = validate(rows, XNYS, Thresholds(validated=least / 100))
+        assert (verdict.quality_score[-1], bool(verdict.validated[-1])) == (0.9, least <= 90)
+
+
+def test_the_thresholds_that_nobody_set_are_the_documented_ones() -> None:
+    assert Thresholds.of(Settings()) == DEFAULT_THRESHOLDS == Thresholds(0.1, 5.0, 10.0, 0.1, 0.85)
+
+
+def test_every_hundredth_above_a_held_jumps_score_may_be_the_least_of_a_validated_bar() -> None:
+    assert [Settings(validated_quality=n / 100).validated_quality for n in range(81, 101)]
+    for wrong in (0.8, 0.855, 1.01):
+        with pytest.raises(ValidationError):
+            Settings(validated_quality=wrong)
