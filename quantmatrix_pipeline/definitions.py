@@ -8,7 +8,7 @@ from dagster import Definitions, definitions, in_process_executor
 
 from quantmatrix_pipeline.assets import breadth, coverage, indicators, prices, profiles, universe
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import alerts, jobs, schedules, stale
+from quantmatrix_pipeline.automation import alerts, backfill, jobs, schedules, stale
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
@@ -44,9 +44,9 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *breadth_checks.build(),
             *coverage_checks.build(),
         ],
-        jobs=jobs.build(),
+        jobs=[*jobs.build(), *backfill.jobs()],
         schedules=schedules.build(settings.nightly_cron, timezone),
-        sensors=[*stale.build(), *alerts.build()],
+        sensors=[*stale.build(), *backfill.sensors(), *alerts.build()],
         resources={"platform": Platform()} | dict(resource_overrides or {}),
         # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
         executor=in_process_executor,

@@ -21,6 +21,7 @@ from quantmatrix_pipeline.api.routes import (
     indexes,
     indicators,
     metrics,
+    ops,
     snapshots,
     status,
     symbols,
@@ -67,6 +68,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     problems.install(app)
     app.include_router(health.router)
     app.include_router(vendors.router, dependencies=[Depends(known_parameters)])
+    app.include_router(ops.router, dependencies=[Depends(known_parameters)])
     app.include_router(metrics.router)
     v1 = APIRouter(prefix="/api/v1")
     for resource in (status, symbols, indexes, bars, indicators, coverage):

@@ -7,6 +7,7 @@ from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
 from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
 from quantmatrix_pipeline.assets.partitions import sessions_of
+from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.platform import Platform
@@ -72,6 +73,9 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             repair_at=platform.repair_at,
             thresholds=platform.thresholds,
         )
+        missing = scan(
+            platform.warehouse, platform.calendar, last, depth=platform.settings.history_sessions, now=clock.now()
+        )
         return MaterializeResult(
             metadata={
                 "dagster/partition_row_count": done.inserted,
@@ -92,6 +96,10 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "first_failure": next((why for _, why in sorted(done.failures.items())), "none"),
                 "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
                 "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
+                "missing": table(
+                    {"reason": reason, "stretches": stretches, "sessions": sessions}
+                    for reason, (stretches, sessions) in missing.by_reason.items()
+                ),
                 "vendor_requests": table(vendor_rows(platform.router, ASKED)),
                 "seconds": round(done.seconds, 3),
             }

@@ -5,10 +5,10 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 from quantmatrix_pipeline.assets.metadata import table
 from quantmatrix_pipeline.bars.split_evidence import OUTVOTED, UNTESTED
 from quantmatrix_pipeline.checks.context import session_of
-from quantmatrix_pipeline.coverage.holes import holes
 from quantmatrix_pipeline.ingest.splits import held_jumps
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import audit
+from quantmatrix_pipeline.warehouse.gaps import holes
 
 LEAST_OF_YESTERDAY = 0.9
 UNDECIDED = (UNTESTED, OUTVOTED)
@@ -26,8 +26,8 @@ def build() -> list[AssetChecksDefinition]:
 
     @asset_check(asset="daily_bars")
     def no_session_missing_inside_a_life(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
-        """Between its first and its last bar no instrument lacks a session, but for those whose bar was refused."""
-        found = holes(platform.warehouse, platform.calendar, session_of(context, platform))
+        """Between its first and its last bar no instrument lacks a session, but for what was refused or accepted."""
+        found = holes(platform.warehouse, session_of(context, platform))
         return AssetCheckResult(
             passed=all(h.missing <= h.rejected for h in found),
             severity=AssetCheckSeverity.WARN,

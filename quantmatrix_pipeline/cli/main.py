@@ -13,12 +13,14 @@ from rich.console import Console
 from quantmatrix_pipeline import __version__
 from quantmatrix_pipeline.cli import (
     ask,
+    backfill,
     bench,
     chain,
     chart,
     db,
     doctor,
     export,
+    gaps,
     point_in_time,
     reload,
     repairs,
@@ -47,10 +49,12 @@ app.command("coverage")(status.coverage)
 app.command("doctor")(doctor.doctor)
 app.command("reload")(reload.reload)
 app.command("chart")(chart.chart)
+app.command("backfill")(backfill.backfill)
 app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
 app.add_typer(symbols.app, name="symbols")
 app.add_typer(ask.app, name="vendors")
+app.add_typer(gaps.app, name="gaps")
 app.add_typer(repairs.app, name="repairs")
 app.add_typer(export.app, name="export")
 

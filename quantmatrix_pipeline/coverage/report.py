@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from quantmatrix_pipeline.bars.batch import Dates, Ints
+from quantmatrix_pipeline.bars.presence import excepted_mask
 from quantmatrix_pipeline.bars.rules import USABLE_QUALITY
 from quantmatrix_pipeline.bars.sessions import NO_BAR, TradingCalendar
 from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse import coverage as coverage_tables
-from quantmatrix_pipeline.warehouse import universe
+from quantmatrix_pipeline.warehouse import gaps, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 FRESH, YESTERDAY, STALE, NONE = BUCKETS = ("<=24h", "24-48h", ">48h", "none")
@@ -24,10 +26,11 @@ SHOWN_STALE = 50
 class CoverageReport:
     """The state of the tracked set as of `session`.
 
-    `expected` counts the tracked instruments that should have a bar: not those delisted by then. `buckets` counts them
-    by the age of their newest bar in sessions (0, 1, 2 or more, no bar); `stale` names the symbols of each bucket but
-    the first, whole. `snapshots` and `history` count the expected instruments that have such a row; `unusable` those
-    whose bar of the session scored too low to be computed with.
+    `expected` counts the tracked instruments that should have a bar: not those delisted by then. `buckets` counts
+    them by the age of their newest bar in sessions (0, 1, 2 or more, no bar; sessions accepted as missing do not
+    count); `stale` names the symbols of each bucket but the first, whole. `snapshots` and `history` count the
+    expected instruments that have such a row; `unusable` those whose bar of the session scored too low to be
+    computed with.
     """
 
     session: date
@@ -89,7 +92,9 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
     newest = bar_tables.last_sessions(warehouse, [t.instrument_id for t in expected], session)
     last_bar = np.array([newest.get(t.instrument_id, "NaT") for t in expected], dtype="datetime64[D]")
     stale: dict[str, list[str]] = {bucket: [] for bucket in BUCKETS}
-    for t, age in zip(expected, calendar.age(last_bar, session).tolist(), strict=True):
+    ages = calendar.age(last_bar, session)
+    ages[ages > 0] -= _excused(warehouse, calendar, [t.instrument_id for t in expected], last_bar, session)[ages > 0]
+    for t, age in zip(expected, ages.tolist(), strict=True):
         stale[bucket_of(None if age == NO_BAR else age)].append(t.symbol)
     filled = coverage_tables.filled(
         warehouse, session, [t.instrument_id for t in expected], usable_quality=USABLE_QUALITY
@@ -109,6 +114,19 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
     )
     reasons, job = _diagnose(report)
     return CoverageReport(**{**_fields(report), "reasons": reasons, "job": job})
+
+
+def _excused(
+    warehouse: Warehouse, calendar: TradingCalendar, ids: Sequence[int], last_bar: Dates, session: date
+) -> Ints:
+    """Return how many sessions behind each last bar, up to `session`, were accepted as missing: they age nobody."""
+    accepted = [(e.instrument_id, e.first, e.last) for e in gaps.exceptions(warehouse, calendar.name)]
+    if not accepted or np.isnat(last_bar).all():
+        return np.zeros(len(ids), np.int32)
+    earliest: date = last_bar[~np.isnat(last_bar)].min().item()
+    window = calendar.sessions_in(earliest, session)
+    behind = window > last_bar[:, None]
+    return np.asarray((excepted_mask(window, ids, accepted) & behind).sum(axis=1), np.int32)
 
 
 def _fields(report: CoverageReport) -> dict[str, Any]:

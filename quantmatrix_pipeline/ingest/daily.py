@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
+from quantmatrix_pipeline.bars.batch import Bools, Dates
 from quantmatrix_pipeline.bars.repair.catalogue import MIN_CONFIDENCE
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
@@ -19,7 +20,7 @@ from quantmatrix_pipeline.ingest.plan import plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.ingest.splits import SplitKeeper
 from quantmatrix_pipeline.providers.contract import BarRequest, Provider
-from quantmatrix_pipeline.warehouse import universe
+from quantmatrix_pipeline.warehouse import gaps, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
@@ -79,21 +80,92 @@ def ingest_daily(
         )
     start = _window_start(calendar, first, depth)
     report = IngestReport(provider.name, start, last)
-    with warehouse.exclusive("bars_1d", lock_wait_seconds):
+    with warehouse.first_in_line("bars_1d"), warehouse.exclusive("bars_1d", lock_wait_seconds):
         wanted = universe.tracked(warehouse)
         requests = plan_daily(warehouse, provider.vendors, calendar, wanted, start, last, provider.listings(), recheck)
-        report.asked_symbols = len(requests)
-        report.asked_sessions = sum(len(request.sessions) for request in requests)
-        if requests:
-            instruments = {t.symbol: t for t in wanted}
-            by_symbol = {request.symbol: request for request in requests}
-            store = DailyStore(
-                warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at, thresholds=thresholds
-            )
-            splits = SplitKeeper(warehouse, calendar, instruments, now, thresholds)
-            asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency))
+        _bring(
+            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds
+        )
+        answered = [t.instrument_id for t in wanted if t.symbol not in report.failures]
+        gaps.note_answered(warehouse, provider.name, answered, start, last, now)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def ingest_stretches(
+    warehouse: Warehouse,
+    provider: Provider,
+    calendar: TradingCalendar,
+    stretches: Mapping[int, tuple[date, date]],
+    *,
+    now: datetime,
+    concurrency: int = 16,
+    lock_wait_seconds: float = 600,
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
+    repair_at: float = MIN_CONFIDENCE,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> IngestReport:
+    """Fetch what is missing of some instruments' stretches, and store it, as `ingest_daily` does for a night.
+
+    Parameters
+    ----------
+    stretches
+        instrument_id -> first and last session, both inclusive; who is not tracked is passed over.
+
+    Raises
+    ------
+    VendorUnavailable
+        Every instrument missed bars and none could be served, for other reasons than unknown symbols.
+    ChainBusy
+        Another run is bringing bars up to date and does not finish.
+    """
+    started = time.perf_counter()
+    first, last = min(f for f, _ in stretches.values()), max(until for _, until in stretches.values())
+    report = IngestReport(provider.name, first, last)
+    with warehouse.exclusive("bars_1d", lock_wait_seconds):
+        wanted = [t for t in universe.tracked(warehouse) if t.instrument_id in stretches]
+        own = {t.symbol: stretches[t.instrument_id] for t in wanted}
+        planned = plan_daily(warehouse, provider.vendors, calendar, wanted, first, last, provider.listings())
+        clipped = (BarRequest(r.symbol, r.sessions[_within(r.sessions, *own[r.symbol])]) for r in planned)
+        requests = [request for request in clipped if len(request.sessions)]
+        _bring(
+            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds
+        )
+        for stretch in set(own.values()):
+            served = [t.instrument_id for t in wanted if own[t.symbol] == stretch and t.symbol not in report.failures]
+            gaps.note_answered(warehouse, provider.name, served, *stretch, now)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _within(sessions: Dates, first: date, last: date) -> Bools:
+    return np.asarray((sessions >= np.datetime64(first, "D")) & (sessions <= np.datetime64(last, "D")), np.bool_)
+
+
+def _bring(
+    warehouse: Warehouse,
+    provider: Provider,
+    calendar: TradingCalendar,
+    wanted: Sequence[Tracked],
+    requests: Sequence[BarRequest],
+    report: IngestReport,
+    now: datetime,
+    concurrency: int,
+    tolerance: Tolerance,
+    repair_at: float,
+    thresholds: Thresholds,
+) -> None:
+    """Fetch and store what is asked for; the caller holds the writers' lock."""
+    report.asked_symbols = len(requests)
+    report.asked_sessions = sum(len(request.sessions) for request in requests)
+    if requests:
+        instruments = {t.symbol: t for t in wanted}
+        by_symbol = {request.symbol: request for request in requests}
+        store = DailyStore(
+            warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at, thresholds=thresholds
+        )
+        splits = SplitKeeper(warehouse, calendar, instruments, now, thresholds)
+        asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency))
 
 
 async def _fetch(

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.bars.batch import Basis, Bools, Dates
+from quantmatrix_pipeline.bars.presence import excepted_mask, stored_mask
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.providers.answers import Listing
 from quantmatrix_pipeline.providers.contract import BarRequest
 from quantmatrix_pipeline.warehouse import bars as bar_tables
-from quantmatrix_pipeline.warehouse import fetches
+from quantmatrix_pipeline.warehouse import fetches, gaps
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
 
@@ -38,7 +39,8 @@ def plan_daily(
 
     A hole inside an instrument's life is asked for again each time. What lies before its first bar is not, once one of
     the vendors has answered from there on with a later bar (or says itself, as a finite source does, what it holds).
-    Nothing is asked for from a delisting on, nor from before the day on which a name passed to the instrument.
+    Nothing is asked for from a delisting on, nor from before the day on which a name passed to the instrument, nor what
+    was recorded as missing for good (`bar_exceptions`).
     """
     if not instruments:
         return []
@@ -52,9 +54,11 @@ def plan_daily(
         have_session,
         empty=[*(fetches.cursors(warehouse, vendor) for vendor in vendors), _not_held(instruments, held)],
     )
+    accepted = [(e.instrument_id, e.first, e.last) for e in gaps.exceptions(warehouse, calendar.name)]
+    missing &= ~excepted_mask(window, ids, accepted)
     wanted = missing
     if recheck:
-        again = _newest(_stored(window, ids, have_instrument, have_session), recheck)
+        again = _newest(stored_mask(window, ids, have_instrument, have_session), recheck)
         lowered = bar_tables.instruments_of_basis(warehouse, Basis.SPLIT_DIVIDEND, window[0].item())
         again[np.isin(ids, lowered)] = False
         wanted = missing | (again & missing.any(axis=1, keepdims=True))
@@ -63,15 +67,6 @@ def plan_daily(
         for instrument, row in zip(instruments, wanted, strict=True)
         if row.any()
     ]
-
-
-def _stored(window: Dates, ids: Sequence[int], have_instrument: npt.NDArray[np.int32], have_session: Dates) -> Bools:
-    """Return a mask of shape (instruments, sessions of `window`): which bars are stored."""
-    own = np.array(ids, np.int64)
-    order = np.argsort(own)
-    stored = np.zeros((len(own), len(window)), np.bool_)
-    stored[order[np.searchsorted(own[order], have_instrument)], np.searchsorted(window, have_session)] = True
-    return stored
 
 
 def _newest(stored: Bools, count: int) -> Bools:
@@ -106,7 +101,7 @@ def missing_sessions(
         For each source: instrument_id -> the stretch, end exclusive, in which it is known to have nothing.
     """
     ids = [i.instrument_id for i in instruments]
-    missing = ~_stored(window, ids, have_instrument, have_session)
+    missing = ~stored_mask(window, ids, have_instrument, have_session)
 
     gone = np.array([i.delisted_on or date.max for i in instruments], dtype="datetime64[D]")[:, None]
     missing &= window < gone

@@ -15,6 +15,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.bars.thresholds import Thresholds
 from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.ingest.backfill import Pace
 from quantmatrix_pipeline.ingest.corrections import Tolerance
 from quantmatrix_pipeline.ingest.mend import OFF
 from quantmatrix_pipeline.providers.contract import KeepsHistory, MemberSource, Provider
@@ -25,6 +26,7 @@ from quantmatrix_pipeline.resources.cache import Cache
 from quantmatrix_pipeline.settings import Settings, Source, load
 from quantmatrix_pipeline.snapshots.method import Method
 from quantmatrix_pipeline.warehouse import bars
+from quantmatrix_pipeline.warehouse.backfill import TIERS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
 
@@ -114,6 +116,13 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def repair_at(self) -> float:
         """The confidence from which a faulty bar is repaired."""
         return self.settings.repair_confidence if self.settings.repair else OFF
+
+    @property
+    def backfill_pace(self) -> Pace:
+        """How hard the backfill queue is worked."""
+        s = self.settings
+        each = (s.backfill_max_concurrency_t0, s.backfill_max_concurrency_t1, s.backfill_max_concurrency_t2)
+        return Pace(dict(zip(TIERS, each, strict=True)), s.backfill_dispatch_rate_per_sec)
 
     @property
     def benchmark(self) -> str:

@@ -55,6 +55,17 @@ def _policy(variable: str, of: str) -> Any:
     )
 
 
+def _backfill(tier: str, default: int) -> Any:
+    variable = f"BACKFILL_MAX_CONCURRENCY_{tier}"
+    return Field(
+        default,
+        ge=0,
+        le=1000,
+        validation_alias=AliasChoices(variable, f"QM_{variable}"),
+        description=f"backfill jobs of tier {tier} under way at once",
+    )
+
+
 Vendors = Annotated[str, AfterValidator(_listed)]
 POLICY_FIELDS = (
     "policy_eod",
@@ -146,6 +157,19 @@ class Settings(VendorFields):
         validation_alias=AliasChoices("TIER_MAXS__T1", "QM_TIER_MAXS__T1"),
         description="how many of those that follow are in tier T1; the others are in T2",
     )
+    backfill_max_concurrency_t0: int = _backfill("T0", 32)
+    backfill_max_concurrency_t1: int = _backfill("T1", 16)
+    backfill_max_concurrency_t2: int = _backfill("T2", 8)
+    backfill_dispatch_rate_per_sec: float = Field(
+        20,
+        gt=0,
+        validation_alias=AliasChoices("BACKFILL_DISPATCH_RATE_PER_SEC", "QM_BACKFILL_DISPATCH_RATE_PER_SEC"),
+        description="backfill jobs begun per second at most",
+    )
+    backfill_budget_share: float = Field(
+        0.5, ge=0, le=1, description="share of a vendor's calls of a day that backfills may use; the rest is tonight's"
+    )
+    backfill_run_seconds: float = Field(1800, gt=0, description="how long one run of the backfill queue works")
     call_timeout_seconds: float = Field(15, gt=0, le=600, description="how long one call to a vendor may take")
     call_deadline_seconds: float = Field(60, gt=0, le=3600, description="how long a call may take with its retries")
     budget_wait_seconds: float = Field(

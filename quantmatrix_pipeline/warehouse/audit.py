@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -27,34 +26,6 @@ def broken_bars(warehouse: Warehouse, limit: int = 20) -> tuple[int, list[dict[s
     shown = [dict(row._mapping) for row in rows]
     count = max((row.pop("broken") for row in shown), default=0)
     return count, shown
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """The span of an instrument's stored daily bars."""
-
-    instrument_id: int
-    symbol: str
-    first: date
-    last: date
-    bars: int
-
-
-def lives(warehouse: Warehouse, last: date) -> list[Life]:
-    """Return the span and number of each tracked instrument's daily bars up to `last`, inclusive."""
-    rows = warehouse.rows(
-        """
-        SELECT p.instrument_id, s.symbol, min(p.session) AS first, max(p.session) AS last, count(*) AS bars
-        FROM price_data_1d p
-        JOIN symbol_universe u ON u.instrument_id = p.instrument_id AND u.active
-        JOIN instrument_symbols s ON s.instrument_id = p.instrument_id AND s.valid_to IS NULL
-        WHERE p.session <= :last AND p.quality_score > 0
-        GROUP BY p.instrument_id, s.symbol
-        ORDER BY s.symbol
-        """,
-        last=last,
-    )
-    return [Life(**row._mapping) for row in rows]
 
 
 def rejected_days(warehouse: Warehouse, last: date) -> list[tuple[int, date]]:

@@ -19,7 +19,7 @@ from quantmatrix_pipeline.errors import ChainBusy, WarehouseError, WarehouseUnav
 from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
-LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104}
+LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104, "gaps": 7105, "backfill": 7106}
 
 # The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded,
 # which saves a fifth of a large COPY.
@@ -206,6 +206,26 @@ class Warehouse:
             # Not back into the pool: closing the connection is what surely releases the lock.
             connection.invalidate()
             connection.close()
+
+    @contextlib.contextmanager
+    def first_in_line(self, family: str) -> Iterator[None]:
+        """Say while the block runs that its wish for the step's lock comes before that of
+        whoever asks `somebody_is_first`."""
+        connection = self._connect()
+        try:
+            connection.execute(sa.text("SELECT pg_advisory_lock_shared(:key)"), {"key": LOCKS[family] + 2000})
+            yield
+        finally:
+            connection.invalidate()
+            connection.close()
+
+    def somebody_is_first(self, family: str) -> bool:
+        """Tell whether anybody is `first_in_line` for the step's lock."""
+        with self.begin() as connection:
+            free = connection.execute(
+                sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LOCKS[family] + 2000}
+            ).scalar()
+        return not free
 
     def _connect(self) -> sa.Connection:
         try:

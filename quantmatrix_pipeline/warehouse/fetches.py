@@ -1,8 +1,11 @@
-"""What became of what was fetched: `validation_log`, the refused rows, and `ingestion_cursor`, where lives begin."""
+"""What became of what was fetched: `validation_log`, the refused rows, and `ingestion_cursor`, where lives begin
+and up to where they are whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -97,3 +100,31 @@ def cursors(warehouse: Warehouse, vendor: str) -> dict[int, tuple[date, date]]:
         vendor=vendor,
     )
     return {row.instrument_id: (row.asked_from, row.first_bar) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the bars of an instrument reach with a vendor.
+
+    It was asked from the session `asked_from` on; `first_bar` is that of the first bar it had; from there on none is
+    missing up to `contiguous_to`, inclusive, None before the first scan.
+    """
+
+    asked_from: date
+    first_bar: date
+    contiguous_to: date | None
+    updated_at: datetime
+
+
+def cursor(warehouse: Warehouse, instrument_id: int, interval: str, vendor: str) -> Cursor | None:
+    """Return a vendor's cursor, None where it was not asked or never had a bar."""
+    rows = warehouse.rows(
+        """
+        SELECT asked_from, first_bar, contiguous_to, updated_at FROM ingestion_cursor
+        WHERE instrument_id = :id AND interval = :interval AND vendor = :vendor
+        """,
+        id=instrument_id,
+        interval=interval,
+        vendor=vendor,
+    )
+    return Cursor(**rows[0]._mapping) if rows else None

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.coverage import report
+from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings
@@ -63,6 +64,7 @@ def _fill(warehouse: Warehouse) -> None:
     sample = SampleProvider()
     update_tracked(warehouse, SESSION, benchmark="IBM", listings=sample.listings())
     ingest_daily(warehouse, sample, calendar, SESSION, SESSION, depth=EVERY_BAR, now=NOW)
+    scan(warehouse, calendar, SESSION, depth=EVERY_BAR, now=NOW)
     _store_adjusted(warehouse)
     ids = instruments.ensure(warehouse, [BARE])
     universe.watch(warehouse, list(ids.values()), NOW)

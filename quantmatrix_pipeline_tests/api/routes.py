@@ -6,6 +6,7 @@ EVERY_ROUTE = {
     "/health": "/health",
     "/stats/providers": "/stats/providers",
     "/api/market-data/sources/status": "/api/market-data/sources/status",
+    "/ops/cursor/{symbol}/{interval}/{source}": "/ops/cursor/AAPL/1d/sample",
     "/api/v1/status": "/api/v1/status",
     "/api/v1/symbols": "/api/v1/symbols",
     "/api/v1/symbols/{symbol}/names": "/api/v1/symbols/FB/names",

@@ -41,3 +41,22 @@ class Status(BaseModel):
     validation_rate: Share | None = Field(description="share of them that is validated; null where there are none")
     gaps_flagged: int = Field(ge=0, description="bars flagged for a gap that no known split explains")
     latest_date: date | None = Field(description="the newest session that has a bar")
+
+
+class Cursor(BaseModel):
+    """How far the bars of a symbol reach with a vendor."""
+
+    model_config = example(
+        symbol="AAPL", interval="1d", source="polygon", asked_from="2016-12-27", first_bar="2016-12-27",
+        contiguous_to="2021-12-31", updated_at="2021-12-31T22:00:05Z",
+    )  # fmt: skip
+
+    symbol: str
+    interval: str
+    source: str
+    asked_from: date = Field(description="the vendor was asked from this session on")
+    first_bar: date = Field(description="the session of the first bar that it had")
+    contiguous_to: date | None = Field(
+        description="the last session such that none is missing from the first bar on; null before the first scan"
+    )
+    updated_at: datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -131,3 +131,17 @@ def _trouble(state: State | None, reason: str | None, retry_at: datetime | None)
 
 def _instant(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def spent_for_today(views: Sequence[VendorView], capabilities: Collection[Capability], share: float) -> str | None:
+    """Say why no more than needed should be asked today: of every vendor that could be asked, more than `share` of a
+    day's calls is used. None while one has calls to spare, or no limit per day.
+    """
+    used = []
+    for v in views:
+        if v.missing_key is not None or not set(v.capabilities) & set(capabilities):
+            continue
+        if v.limits.per_day is None or v.room.today is None or v.room.today > (1 - share) * v.limits.per_day:
+            return None
+        used.append(f"{v.name} {v.room.today} of {v.limits.per_day}")
+    return f"the calls left of today are tonight's: {', '.join(used)}" if used else None

@@ -1,0 +1,100 @@
+"""The backfill queue under Dagster: gaps are queued by the sensor, fetched by its job, one run at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+from typer.testing import CliRunner
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation import backfill
+from quantmatrix_pipeline.cli.main import app
+from quantmatrix_pipeline.coverage.gaps import scan
+from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, sessions, walk
+from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
+
+DAYS = sessions("2021-12-31", 30)
+TONIGHT = DAYS[-1]
+SYMBOLS = ["AAA", "BBB", "SPY"]
+
+
+@pytest.fixture
+def lacking(chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    """A night is over; then bars that nobody answered about are lost: two of AAA, four of BBB."""
+    folder.write(walk(SYMBOLS, DAYS))
+    assert chain.run(TONIGHT).success
+    warehouse.execute("DELETE FROM price_data WHERE instrument_id = 1 AND session = ANY (:d)", {"d": DAYS[5:7]})
+    warehouse.execute("DELETE FROM price_data WHERE instrument_id = 2 AND session = ANY (:d)", {"d": DAYS[9:13]})
+    warehouse.execute("DELETE FROM answered_sessions")
+    monkeypatch.setenv("QM_NOW", "2022-01-02T15:00:00Z")
+    scan(warehouse, CALENDAR, TONIGHT, depth=30, now=datetime(2022, 1, 2, tzinfo=UTC))
+    return chain
+
+
+def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
+    lacking: Chain, instance: DagsterInstance, warehouse: Warehouse
+) -> None:
+    sensor = Sensor(backfill.SENSOR, instance)
+    (run,) = sensor.tick().runs
+    assert run.tags["quantmatrix/queued"] == "2"
+    queued = warehouse.rows(
+        "SELECT symbol, first_session, last_session, tier, state FROM backfill_queue ORDER BY symbol"
+    )
+    assert [tuple(row) for row in queued] == [
+        ("AAA", DAYS[5], DAYS[6], "T1", "queued"),
+        ("BBB", DAYS[9], DAYS[12], "T1", "queued"),
+    ]
+    done = build_defs().resolve_job_def(backfill.JOB).execute_in_process(instance=instance)
+    assert done.success
+    assert warehouse.scalar("SELECT count(*) FROM price_data") == 3 * 30
+    assert warehouse.scalar("SELECT count(*) FROM backfill_jobs WHERE state = 'done'") == 2
+    assert warehouse.scalar("SELECT count(*) FROM missing_bars") == 0
+    assert "nothing" in (sensor.tick().skipped or "")
+
+
+def test_one_run_at_a_time_and_none_again_that_did_not_get_on(
+    lacking: Chain, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = Sensor(backfill.SENSOR, instance)
+    assert len(sensor.tick().runs) == 1
+    assert "cooling down" in (sensor.tick().skipped or "")
+    monkeypatch.setenv("QM_NOW", "2022-01-02T17:00:00Z")
+    create_run_for_test(instance, job_name=backfill.JOB, status=DagsterRunStatus.STARTED)
+    assert sensor.tick().skipped == "a run of the queue is under way"
+
+
+def test_after_a_close_the_chain_comes_first(lacking: Chain, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write(walk(SYMBOLS, sessions("2022-01-03", 31)))
+    monkeypatch.setenv("QM_NOW", "2022-01-03T21:45:00Z")
+    with DagsterInstance.ephemeral() as without_runs:  # the night before ended by the real clock, years after this
+        assert "its chain comes first" in (Sensor(backfill.SENSOR, without_runs).tick().skipped or "")
+
+
+def test_the_command_says_what_is_missing_and_queues_it(lacking: Chain, warehouse: Warehouse) -> None:
+    cli = CliRunner()
+    ask = ["backfill", "--symbols", "bbb,AAA", "--start", "2021-11-01", "--end", "2021-12-31"]
+    shown = cli.invoke(app, [*ask, "--dry-run"], catch_exceptions=False)
+    before = len(CALENDAR.sessions_in(datetime(2021, 11, 1).date(), DAYS[0])) - 1  # noqa: DTZ001
+    assert f"2 symbols lack {2 * before + 6} sessions; nothing was queued" in shown.output
+    assert warehouse.scalar("SELECT count(*) FROM backfill_jobs") == 0
+    assert "2 jobs queued" in cli.invoke(app, ask, catch_exceptions=False).output
+    assert "0 jobs queued, 2 joined" in cli.invoke(app, ask, catch_exceptions=False).output
+    assert warehouse.scalar("SELECT min(priority) FROM backfill_jobs") == 10
+    assert clock.now().year == 2022
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--symbols", "NOBODY", "--start", "2021-12-01"], "not tracked: NOBODY"),
+        (["--symbols", "all", "--start", "2021-12-25", "--end", "2021-12-26"], "no session"),
+        (["--symbols", "all", "--start", "2021-12-01", "--interval", "5m"], "only 1d"),
+    ],
+)
+def test_what_cannot_be_queued_is_refused(environment: None, arguments: list[str], said: str) -> None:
+    assert said in str(CliRunner().invoke(app, ["backfill", *arguments]).exception)
