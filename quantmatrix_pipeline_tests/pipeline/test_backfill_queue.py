@@ -46,8 +46,8 @@ def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
         "SELECT symbol, first_session, last_session, tier, state FROM backfill_queue ORDER BY symbol"
     )
     assert [tuple(row) for row in queued] == [
-        ("AAA", DAYS[5], DAYS[6], "T1", "queued"),
-        ("BBB", DAYS[9], DAYS[12], "T1", "queued"),
+        ("AAA", DAYS[5], DAYS[6], "T0", "queued"),
+        ("BBB", DAYS[9], DAYS[12], "T0", "queued"),
     ]
     done = build_defs().resolve_job_def(backfill.JOB).execute_in_process(instance=instance)
     assert done.success
