@@ -209,7 +209,7 @@ def test_after_a_part_that_failed_the_next_goes_on_from_what_is_stored(warehouse
     parts = by_session(bars, [40, 80, 120])
     report = IngestReport("polygon", WINDOW[0].item(), WINDOW[-1].item())
     requests = {s: BarRequest(s, WINDOW) for s in bars.symbols}
-    with DailyStore(warehouse, CALENDAR, other.instruments, requests, report, NOW) as daily:
+    with DailyStore(warehouse, CALENDAR, other.instruments, requests, report, NOW, repair_at=mend.OFF) as daily:
         for part in parts:
             answer = DailyAnswer("polygon", Basis.RAW, None, part)
             warehouse.execute(
