@@ -73,6 +73,39 @@ class ChainBusy(QuantMatrixError):
     exit_code = 3
 
 
+# --- Dagster --------------------------------------------------------------------------------------------------------
+
+
+class DagsterUnreachable(QuantMatrixError):
+    """The running Dagster did not answer."""
+
+
+class DagsterNotRunning(DagsterUnreachable):
+    """Nobody listens where Dagster's web server should, or somebody else does."""
+
+
+class DagsterRefused(QuantMatrixError):
+    """Dagster answered with an error.
+
+    Parameters
+    ----------
+    message
+        What was asked, and what it said.
+    kind
+        The error's type in Dagster's GraphQL, such as `PipelineNotFoundError`.
+    """
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class NoSuchRun(QuantMatrixError):
+    """Dagster keeps no run with this id."""
+
+    exit_code = 2
+
+
 # --- storage --------------------------------------------------------------------------------------------------------
 
 

@@ -14,8 +14,11 @@ from starlette.exceptions import HTTPException
 
 from quantmatrix_pipeline.errors import (
     ConfigurationError,
+    DagsterRefused,
+    DagsterUnreachable,
     EmbeddedServerError,
     MembersUnknown,
+    NoSuchRun,
     QuantMatrixError,
     UnknownSymbol,
     WarehouseUnavailable,
@@ -72,13 +75,18 @@ class RequestError(QuantMatrixError):
         What was asked, what is wrong with it, what to do.
     facts
         Further members of the body.
+    headers
+        Further headers of the answer.
     """
 
-    def __init__(self, status: int, kind: str, detail: str, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, detail: str, facts: Mapping[str, Any] | None = None, **headers: str
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.facts = dict(facts or {})
+        self.headers = headers
 
 
 def refused(faults: Sequence[tuple[str, str]]) -> RequestError:
@@ -93,11 +101,13 @@ def refused(faults: Sequence[tuple[str, str]]) -> RequestError:
 
 _MEANINGS = {
     304: "The client's copy (If-None-Match) is current.",
+    401: "No admin key came with the request, or a wrong one.",
+    403: "No admin key is configured here, so nobody may do this.",
     404: "No instrument bears this symbol, or nothing is stored for it yet.",
     406: "None of the accepted media types can be served.",
-    409: "The stored prices can't be shown as asked.",
+    409: "The stored prices can't be shown as asked; or Dagster refused what was asked of it.",
     422: "A parameter is unknown, malformed or out of range; the body names it and what it takes.",
-    503: "The database is away; the request may be repeated.",
+    503: "The database is away, or the Dagster that a route needs; the request may be repeated.",
 }
 
 
@@ -153,11 +163,18 @@ def _http(request: Request, error: Exception) -> Response:
 def _expected(request: Request, error: Exception) -> Response:
     match error:
         case RequestError():
-            return _response(error.status, error.kind, str(error), error.facts)
+            return _response(error.status, error.kind, str(error), error.facts, **error.headers)
         case UnknownSymbol():
             return _response(HTTPStatus.NOT_FOUND, "unknown-symbol", str(error))
         case MembersUnknown():
             return _response(HTTPStatus.NOT_FOUND, "members-unknown", str(error))
+        case NoSuchRun():
+            return _response(HTTPStatus.NOT_FOUND, "no-such-run", str(error))
+        case DagsterRefused():
+            return _response(HTTPStatus.CONFLICT, "dagster-refused", str(error))
+        case DagsterUnreachable():
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "dagster-unreachable", str(error), None, **headers)
         case WarehouseUnavailable() | EmbeddedServerError() | ConfigurationError():
             # The cause names hosts and accounts: it belongs in the log, not in an answer.
             log.warning("%s: %s", request.url.path, error)

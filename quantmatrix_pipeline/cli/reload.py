@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import httpx
 import typer
 from rich.console import Console
 
 from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
-from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError
+from quantmatrix_pipeline.dagster_client import LOCATION, Dagster, reload_location
+from quantmatrix_pipeline.errors import (
+    ConfigurationError,
+    DagsterNotRunning,
+    DagsterRefused,
+    DagsterUnreachable,
+    QuantMatrixError,
+)
 from quantmatrix_pipeline.settings import ENV_FILE, Reading, Settings, read
-
-LOCATION = "quantmatrix_pipeline"  # as in workspace.yaml
-CONNECT_SECONDS = 2.0
-RELOAD_SECONDS = 90.0  # a code server is started anew, which takes some seconds, more on a busy machine
-MUTATION = """
-mutation Reload($location: String!) {
-  reloadRepositoryLocation(repositoryLocationName: $location) {
-    __typename
-    ... on WorkspaceLocationEntry {
-      locationOrLoadError { __typename ... on PythonError { message causes { message } } }
-    }
-    ... on ReloadNotSupported { message }
-    ... on RepositoryLocationNotFound { message }
-    ... on UnauthorizedError { message }
-    ... on PythonError { message }
-  }
-}
-"""
 
 
 def reload() -> None:
@@ -47,7 +35,7 @@ def reload() -> None:
             errors.print(fault, highlight=False, markup=False)
         raise typer.Exit(ConfigurationError.exit_code)
     _show(reading, reading.settings)
-    typer.echo(_tell_dagster(reading.settings.ui_port))
+    typer.echo(_tell_dagster(Dagster.of(reading.settings)))
 
 
 def _show(reading: Reading, settings: Settings) -> None:
@@ -60,34 +48,20 @@ def _show(reading: Reading, settings: Settings) -> None:
     typer.echo("\n".join(lines))
 
 
-def _tell_dagster(port: int) -> str:
-    """Have a running Dagster UI load the definitions anew, and return what came of it.
+def _tell_dagster(dagster: Dagster) -> str:
+    """Have a running Dagster load the definitions anew, and return what came of it.
 
     Raises
     ------
     QuantMatrixError
         If a Dagster UI runs and could not load them: what it had loaded before is still in force there.
     """
-    address = f"http://127.0.0.1:{port}/graphql"
-    question = {"query": MUTATION, "variables": {"location": LOCATION}}
     try:
-        answer = httpx.post(
-            address, json=question, timeout=httpx.Timeout(RELOAD_SECONDS, connect=CONNECT_SECONDS), trust_env=False
-        )
-    except httpx.ConnectError:
-        return f"no Dagster UI runs on port {port}: nothing to reload; the next run reads the file"
-    except httpx.HTTPError as error:
-        raise QuantMatrixError(
-            f"whoever listens on QM_UI_PORT={port} did not answer: {type(error).__name__}; the next run reads the file"
-        ) from error
-    try:
-        result = answer.json()["data"]["reloadRepositoryLocation"]
-        outcome = result.get("locationOrLoadError", result)
-        kind = outcome["__typename"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"what answers on port {port} is no Dagster UI: nothing to reload; the next run reads the file"
-    if kind != "RepositoryLocation":
-        # Dagster wraps what our code raised; the first cause is what it raised.
-        said = [*outcome.get("causes", []), outcome][0].get("message", "")
-        raise QuantMatrixError(f"the Dagster UI on port {port} could not reload {LOCATION}: {kind}: {said}")
-    return f"the Dagster UI on port {port} has reloaded {LOCATION}"
+        reload_location(dagster)
+    except DagsterNotRunning as error:
+        return f"nothing to reload: {error}; the next run reads the file"
+    except DagsterUnreachable as error:
+        raise QuantMatrixError(f"{error}; the next run reads the file") from error
+    except DagsterRefused as error:
+        raise QuantMatrixError(f"{LOCATION} could not be reloaded: {error}") from error
+    return f"the Dagster UI at {dagster.address} has reloaded {LOCATION}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
+from quantmatrix_pipeline.settings.values import AdminKeys, BaseUrl, admin_keys
 from quantmatrix_pipeline.settings.vendors import VendorFields, vendor_names
 
 NAMED_POLICIES = ("paid", "free")
@@ -123,7 +124,13 @@ class Settings(VendorFields):
         validation_alias=AliasChoices("QM_API_PORT", "API_PORT"),
         description="the read API's port",
     )
+    admin_api_keys: AdminKeys | None = Field(
+        None, description="keys of those who may change things over HTTP, `key` or `name:key`, separated by commas"
+    )
     ui_port: int = Field(3000, ge=1, le=65535, description="the Dagster UI of `qm up`")
+    dagster_url: BaseUrl | None = Field(
+        None, description="where Dagster's web server is; unset: http://127.0.0.1:QM_UI_PORT"
+    )
     calendar: str = Field("XNYS", description="exchange calendar of the equity universe")
     close_grace_minutes: int = Field(
         30, ge=0, le=600, description="a session's bars are final this long after the close"
@@ -272,6 +279,16 @@ class Settings(VendorFields):
         if value < near:
             raise ValueError(f"2B reaches to {value:g} % and begins at {near:g} % (QM_STAGE_NEAR_PERCENT)")
         return value
+
+    @property
+    def admin_keys(self) -> Mapping[str, str]:
+        """The keys of those who may change things over HTTP, by their names; empty: nobody may."""
+        return {} if self.admin_api_keys is None else admin_keys(self.admin_api_keys.get_secret_value())
+
+    @property
+    def dagster_address(self) -> str:
+        """Where Dagster's web server is, without a slash at the end."""
+        return self.dagster_url or f"http://127.0.0.1:{self.ui_port}"
 
     @property
     def dagster_home(self) -> Path:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, SecretStr
 
 UNLIMITED = "unlimited"
+LEAST_ADMIN_KEY = 16
 _LIMIT = re.compile(r"([1-9]\d*)/(s|min|day)")
 
 
@@ -53,6 +54,38 @@ def _budget(value: str) -> str:
     return " ".join(text.split())
 
 
+def admin_keys(value: str) -> dict[str, str]:
+    """Return the keys that a list holds, by whose they are; one without a name is `admin 1`, after its place.
+
+    Raises
+    ------
+    ValueError
+        Says which entry is wrong, and keeps silent about the keys themselves.
+    """
+    keys: dict[str, str] = {}
+    for number, part in enumerate(value.split(","), 1):
+        name, colon, key = (text.strip() for text in part.partition(":"))
+        if not colon:
+            name, key = f"admin {number}", name
+        elif not re.fullmatch(r"[A-Za-z0-9_.@-]{1,40}", name):
+            raise ValueError(f"the name before the colon of entry {number} is not of letters, digits and _ . @ -")
+        if not (key.isascii() and key.isprintable()) or " " in key or len(key) < LEAST_ADMIN_KEY:
+            raise ValueError(
+                f"the key of entry {number} is not printable ASCII of at least {LEAST_ADMIN_KEY} characters without"
+                " blanks; `openssl rand -hex 24` makes one"
+            )
+        if name in keys:
+            raise ValueError(f"two keys of {name}; a name tells who changed what, so each has one")
+        keys[name] = key
+    return keys
+
+
+def _admin_keys(value: SecretStr) -> SecretStr:
+    admin_keys(value.get_secret_value())
+    return value
+
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Budget = Annotated[str, AfterValidator(_budget)]
+AdminKeys = Annotated[SecretStr, AfterValidator(_admin_keys)]

@@ -502,3 +502,42 @@ def test_threads_see_whole_settings_only(file: Path) -> None:
     assert all(api == ui for api, ui in seen)
     assert reloading.current().api_port == 51
     assert len(set(seen)) > 1
+
+
+# --- the admins' keys -----------------------------------------------------------------------------------------------
+
+
+def test_admin_keys_have_names_or_are_called_after_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().admin_keys == {}
+    monkeypatch.setenv("QM_ADMIN_API_KEYS", f"ada:{SECRET}, {SECRET}2 ,ops@desk.example:{SECRET}:3")
+    keys = load().admin_keys
+    assert keys == {"ada": SECRET, "admin 2": f"{SECRET}2", "ops@desk.example": f"{SECRET}:3"}
+    assert SECRET not in repr(load())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("ada:short", "the key of entry 1 is not printable ASCII of at least 16 characters"),
+        (f"ada:{SECRET},", "the key of entry 2"),
+        (f"ada:{SECRET} x", "the key of entry 1"),
+        (f"ada:{SECRET}é", "the key of entry 1"),
+        (f"a da:{SECRET}", "the name before the colon of entry 1"),
+        (f":{SECRET}", "the name before the colon of entry 1"),
+        (f"ada:{SECRET},ada:{SECRET}2", "two keys of ada"),
+    ],
+)
+def test_a_wrong_admin_key_is_told_by_its_place_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    monkeypatch.setenv("QM_ADMIN_API_KEYS", value)
+    told = refusal()
+    assert f"QM_ADMIN_API_KEYS: {said}" in told
+    assert SECRET not in told
+
+
+def test_dagster_is_where_its_port_or_its_address_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QM_UI_PORT", "3131")
+    assert load().dagster_address == "http://127.0.0.1:3131"
+    monkeypatch.setenv("QM_DAGSTER_URL", "https://dagster.example/ui/")
+    assert load().dagster_address == "https://dagster.example/ui"

@@ -1,0 +1,128 @@
+"""A running Dagster, and what is asked of it from outside over its GraphQL; one `qm up` for all of the tests here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from quantmatrix_pipeline.dagster_client import (
+    ENDED,
+    Dagster,
+    Run,
+    launch,
+    run,
+    runs,
+    schedules,
+    sensors,
+    start_schedule,
+    start_sensor,
+    stop_schedule,
+    stop_sensor,
+)
+from quantmatrix_pipeline.errors import DagsterRefused, NoSuchRun
+from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline_tests.cli.conftest import Installation
+from quantmatrix_pipeline_tests.cli.test_up import Up, start
+from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
+from quantmatrix_pipeline_tests.faults.folders import Folder
+
+PATIENCE = 90.0
+
+
+@pytest.fixture(scope="module")
+def installation(
+    server: EmbeddedServer, small_folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """An installation whose settings are in a file."""
+    folder = tmp_path_factory.mktemp("running")
+    file = folder / "ours.env"
+    file.write_text("QM_NIGHTLY_CRON=30 17 * * 1-5\n")
+    with contextmanager(_database)(server, TEMPLATE) as url:
+        yield Installation(small_folder, url, folder / "qm", {"QM_ENV_FILE": str(file)})
+
+
+@pytest.fixture(scope="module")
+def up(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    output = tmp_path_factory.mktemp("up") / "up.txt"
+    with start(installation.environment, installation.data_dir, output) as running:
+        running.wait_for(f"{running.ui}/server_info")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def dagster(up: Up) -> Dagster:
+    return Dagster(up.ui)
+
+
+def ended(dagster: Dagster, run_id: str) -> Run:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = run(dagster, run_id)
+        if found.status in ENDED:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{run_id} has not ended")
+
+
+def test_a_run_is_launched_with_tags_for_a_range_and_can_be_followed(dagster: Dagster, small_folder: Folder) -> None:
+    first, last = str(small_folder.sessions[-2]), str(small_folder.sessions[-1])
+    run_id = launch(dagster, "refresh_coverage", partitions=(first, last), tags={"qm/slow_after_s": "60"})
+    found = ended(dagster, run_id)
+    assert (found.status, found.job, found.sessions) == ("SUCCESS", "refresh_coverage", f"{first}..{last}")
+    assert found.tags["qm/slow_after_s"] == "60"
+    assert ((found.steps_succeeded or 0) >= 1, found.steps_failed) == (True, 0)
+    assert (found.materializations or 0) >= 1
+    assert (found.seconds or 0) > 0
+    assert [each.run_id for each in runs(dagster, job="refresh_coverage", statuses=ENDED)] == [run_id]
+    assert [each.run_id for each in runs(dagster, tags={"qm/slow_after_s": "60"})] == [run_id]
+    assert runs(dagster, job="refresh_coverage", before=run_id) == []
+
+
+def test_what_dagster_refuses_is_told_with_its_reason(dagster: Dagster) -> None:
+    with pytest.raises(NoSuchRun, match="keeps no run"):
+        run(dagster, "00000000-0000-0000-0000-000000000000")
+    with pytest.raises(DagsterRefused, match="no_such_job") as refused:
+        launch(dagster, "no_such_job")
+    assert refused.value.kind == "PipelineNotFoundError"
+    with pytest.raises(DagsterRefused, match="nonsense"):
+        launch(dagster, "restate", config={"nonsense": 1})
+    with pytest.raises(DagsterRefused, match=r"no schedule 'nightly'; it has .*nightly_chain"):
+        stop_schedule(dagster, "nightly")
+
+
+def test_schedules_and_sensors_are_switched_off_and_on_again(dagster: Dagster) -> None:
+    nightly = schedules(dagster)["nightly_chain"]
+    assert nightly.running
+    assert (nightly.jobs, nightly.cron) == (("restore_daily_coverage",), "30 17 * * 1-5")
+    assert nightly.next_tick is not None
+    stop_schedule(dagster, "nightly_chain")
+    stop_sensor(dagster, "backfill_queue")
+    assert not schedules(dagster)["nightly_chain"].running
+    assert not sensors(dagster)["backfill_queue"].running
+    start_schedule(dagster, "nightly_chain")
+    start_sensor(dagster, "backfill_queue")
+    assert schedules(dagster)["nightly_chain"].running
+    queue = sensors(dagster)["backfill_queue"]
+    assert (queue.running, queue.jobs, queue.every_seconds) == (True, ("work_backfill_queue",), 60)
+
+
+def test_a_running_dagster_loads_what_the_file_says_now_and_says_so_when_it_can_not(
+    dagster: Dagster, installation: Installation, up: Up
+) -> None:
+    file = Path(installation.more["QM_ENV_FILE"])
+    port = up.ui.rpartition(":")[2]
+    file.write_text("QM_NIGHTLY_CRON=45 18 * * 1-5\n")
+    done = installation.qm("reload", QM_UI_PORT=port)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("has reloaded quantmatrix_pipeline")
+    assert schedules(dagster)["nightly_chain"].cron == "45 18 * * 1-5"
+    # Each value by itself is right, but there is no such exchange.
+    file.write_text("QM_CALENDAR=XXXX\n")
+    done = installation.qm("reload", QM_UI_PORT=port)
+    assert done.code == 1
+    assert "quantmatrix_pipeline could not be reloaded" in done.error
+    assert "QM_CALENDAR" in done.error
