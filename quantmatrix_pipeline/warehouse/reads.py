@@ -332,15 +332,16 @@ def history(
     conditions.add("as_of <=", as_of)
     conditions.add("session >=", start)
     conditions.add("session <=", end)
-    limited = "" if newest is None else f" LIMIT {int(newest)}"
+    newest_revision = f"""
+        SELECT DISTINCT ON (session) session, revision, as_of, {", ".join(("close", _INPUTS, *columns))}
+        FROM market_analysis_history{conditions.where}
+    """
+    # A year's rows are wide: they are sorted once, and a second time only where the last ones have to be found first.
+    if newest is None:
+        return warehouse.read(f"{newest_revision} ORDER BY session, revision DESC", conditions.values)
     return warehouse.read(
-        f"""
-        SELECT * FROM (
-            SELECT DISTINCT ON (session) session, revision, as_of, {", ".join(("close", _INPUTS, *columns))}
-            FROM market_analysis_history{conditions.where}
-            ORDER BY session DESC, revision DESC{limited}
-        ) AS kept ORDER BY session
-        """,
+        f"SELECT * FROM ({newest_revision} ORDER BY session DESC, revision DESC LIMIT {int(newest)}) AS kept"
+        " ORDER BY session",
         conditions.values,
     )
 
