@@ -22,6 +22,7 @@ from quantmatrix_pipeline.cli import (
     export,
     gaps,
     point_in_time,
+    reconcile,
     reload,
     repairs,
     status,
@@ -56,6 +57,7 @@ app.add_typer(symbols.app, name="symbols")
 app.add_typer(ask.app, name="vendors")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(repairs.app, name="repairs")
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(export.app, name="export")
 
 

@@ -203,6 +203,10 @@ class Settings(VendorFields):
         le=1,
         description="from which confidence on; what is less sure is only suggested (`qm repairs list`)",
     )
+    reconcile_price_percent: float = Field(
+        0.2, gt=0, le=50, description="up to which difference two vendors' prices of one bar agree"
+    )
+    reconcile_volume_percent: float = Field(20, gt=0, le=100, description="the same of volumes, by the larger of both")
     coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
     stage_flat_percent: float = Field(
         0.05, gt=0, le=10, description="weekly stage: up to this change in a week the 30-week average is flat"
