@@ -26,8 +26,8 @@ def files(tmp_path: Path) -> list[str]:
             f"AAA,2020-01-{day:02},{close / split},{(close + 1) / split},{(close - 1) / split},{close / split},"
             f"{1000 * split}"
         )
-        first.append(f"BBB,2020-01-{day:02},50,51,49,50.5,1000")
-        second.append(f"BBB,2020-01-{day:02},50,51,{40 if day == 7 else 49},50.5,1000")
+        first.append(f"BBB,2020-01-{day:02},50.{day:02},51,49,50.5,1000")
+        second.append(f"BBB,2020-01-{day:02},50.{day:02},51,{40 if day == 7 else 49},50.5,1000")
     paths = [tmp_path / "first.csv", tmp_path / "second.csv"]
     for path, lines in zip(paths, (first, second), strict=True):
         path.write_text("\n".join(lines))
@@ -48,9 +48,9 @@ def test_two_files_are_compared_and_each_difference_has_its_cause(files: list[st
 
 
 def test_what_cannot_be_compared_is_said_in_a_line(files: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="nowhere.csv: no such file"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.csv: no such file"):
         CliRunner().invoke(app, ["files", files[0], str(tmp_path / "nowhere.csv")], catch_exceptions=False)
-    with pytest.raises(ConfigurationError, match=r"first.csv: no bar of ZZZ"):
+    with pytest.raises(ConfigurationError, match=r"first\.csv: no bar of ZZZ"):
         CliRunner().invoke(app, ["files", *files, "--symbol", "ZZZ"], catch_exceptions=False)
     other = tmp_path / "other.csv"
     other.write_text(f"{HEADER}\nCCC,2020-01-02,1,1,1,1,1\n")
