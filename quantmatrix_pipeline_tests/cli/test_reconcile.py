@@ -26,8 +26,8 @@ def files(tmp_path: Path) -> list[str]:
             f"AAA,2020-01-{day:02},{close / split},{(close + 1) / split},{(close - 1) / split},{close / split},"
             f"{1000 * split}"
         )
-        first.append(f"BBB,2020-01-{day:02},50.{day:02},51,49,50.5,1000")
-        second.append(f"BBB,2020-01-{day:02},50.{day:02},51,{40 if day == 7 else 49},50.5,1000")
+        first.append(f"BBB,2020-01-{day:02},{50 + day / 50},51,49,50.5,1000")
+        second.append(f"BBB,2020-01-{day:02},{50 + day / 50},51,{40 if day == 7 else 49},50.5,1000")
     paths = [tmp_path / "first.csv", tmp_path / "second.csv"]
     for path, lines in zip(paths, (first, second), strict=True):
         path.write_text("\n".join(lines))
