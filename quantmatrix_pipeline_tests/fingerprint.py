@@ -21,7 +21,7 @@ WALL_CLOCK = {
 # Who ticked when, and what a vendor was asked and how fast it answered: nothing of what a run is for.
 OF_THE_MACHINE = {
     "heartbeats", "provider_circuits", "provider_days", "provider_errors", "provider_health", "provider_latency",
-    "provider_requests", "provider_usage",
+    "provider_requests", "provider_usage", "runs",
 }  # fmt: skip
 SYMBOL = "(SELECT min(symbol) FROM instrument_symbols s WHERE s.instrument_id = t.instrument_id AND s.valid_to IS NULL)"
 SOURCE = "(SELECT (vendor, basis, basis_date)::text FROM bar_sources b WHERE b.source_id = t.source_id)"

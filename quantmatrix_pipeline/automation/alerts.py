@@ -26,6 +26,7 @@ from quantmatrix_pipeline.automation.causes import cause, found
 from quantmatrix_pipeline.resources.notifier import Notifier
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
+from quantmatrix_pipeline.warehouse import runs
 
 FAILURES, CHECKS = "alert_on_failed_run", "alert_on_failed_check"
 AT_ONCE = 50
@@ -47,6 +48,7 @@ def build() -> list[SensorDefinition]:
             changes = context.instance.fetch_run_status_changes(after, limit=AT_ONCE, ascending=seen is not None)
             return changes.records
 
+        runs.close_dead(platform.warehouse)
         return _tell(context, platform, failures, lambda records: _failed_runs(context, records))
 
     @sensor(name=CHECKS, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)

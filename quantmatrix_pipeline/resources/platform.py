@@ -23,6 +23,7 @@ from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.resources.cache import Cache
+from quantmatrix_pipeline.resources.run_record import Recorder
 from quantmatrix_pipeline.settings import Settings, Source, load
 from quantmatrix_pipeline.snapshots.method import Method
 from quantmatrix_pipeline.warehouse import bars
@@ -38,6 +39,8 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         self._run_id = None if context.run is None else context.run.run_id
+        if context.run is not None and context.instance is not None:
+            Recorder.begin(self.settings, context.instance, context.run)
 
     @cached_property
     def settings(self) -> Settings:

@@ -173,11 +173,15 @@ def prolong(warehouse: Warehouse, worker: str, jobs: Sequence[Job], until: datet
 
 
 def finish(warehouse: Warehouse, worker: str, job: Job, now: datetime) -> bool:
-    """Mark a job as done; False where this worker holds it no more."""
+    """Mark a job as done, with the bars of its sessions first learned meanwhile; False where this worker holds it no
+    more.
+    """
     return bool(
         warehouse.execute(
-            "UPDATE backfill_jobs SET state = 'done', finished_at = :now, worker = NULL, leased_until = NULL,"
-            f" reason = NULL WHERE {_MINE}",
+            "UPDATE backfill_jobs j SET state = 'done', finished_at = :now, worker = NULL, leased_until = NULL,"
+            " reason = NULL, inserted = (SELECT count(*) FROM price_data_1d p"
+            " WHERE p.instrument_id = j.instrument_id AND p.session BETWEEN j.first_session AND j.last_session"
+            f" AND p.version = 1 AND p.as_of >= j.started_at) WHERE {_MINE}",
             {"id": job.job_id, "worker": worker, "attempt": job.attempt, "now": now},
         )
     )

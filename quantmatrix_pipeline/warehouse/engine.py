@@ -192,7 +192,7 @@ class Warehouse:
         # A key of its own beside the writers' lock, so that the block's own transactions can take that one.
         key = LOCKS[family] + 1000
         deadline = time.monotonic() + wait_seconds
-        connection = self._connect()
+        connection = self.session_connection()
         try:
             while not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar():
                 if time.monotonic() >= deadline:
@@ -211,7 +211,7 @@ class Warehouse:
     def first_in_line(self, family: str) -> Iterator[None]:
         """Say while the block runs that its wish for the step's lock comes before that of
         whoever asks `somebody_is_first`."""
-        connection = self._connect()
+        connection = self.session_connection()
         try:
             connection.execute(sa.text("SELECT pg_advisory_lock_shared(:key)"), {"key": LOCKS[family] + 2000})
             yield
@@ -227,7 +227,8 @@ class Warehouse:
             ).scalar()
         return not free
 
-    def _connect(self) -> sa.Connection:
+    def session_connection(self) -> sa.Connection:
+        """A connection without transactions, for locks of the session: they last until it is invalidated and closed."""
         try:
             return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except OperationalError as error:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from quantmatrix_pipeline.warehouse import migrations
+from quantmatrix_pipeline.warehouse.runs import DIED
 from quantmatrix_pipeline_tests.faults import chain
 from quantmatrix_pipeline_tests.faults.conftest import Undisturbed
 from quantmatrix_pipeline_tests.fingerprint import fingerprints
@@ -26,6 +27,10 @@ QUICK = (0, 3)  # with the kills inside statements below, 19 kills in the defaul
 def finish(undisturbed: Undisturbed, url: str, data_dir: Path) -> None:
     chain.run(undisturbed.arguments, undisturbed.environment(url), data_dir)
     undisturbed.assert_same(url)
+    with psycopg.connect(url) as connection:
+        states = connection.execute("SELECT status, error FROM runs ORDER BY started_at").fetchall()
+    assert states[-1] == ("success", None)
+    assert set(states[:-1]) <= {("failure", DIED)}, "a killed run is not running for ever"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from quantmatrix_pipeline.automation import backfill
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
@@ -40,8 +41,8 @@ def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
     lacking: Chain, instance: DagsterInstance, warehouse: Warehouse
 ) -> None:
     sensor = Sensor(backfill.SENSOR, instance)
-    (run,) = sensor.tick().runs
-    assert run.tags["quantmatrix/queued"] == "2"
+    (request,) = sensor.tick().runs
+    assert request.tags["quantmatrix/queued"] == "2"
     queued = warehouse.rows(
         "SELECT symbol, first_session, last_session, tier, state FROM backfill_queue ORDER BY symbol"
     )
@@ -53,6 +54,13 @@ def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
     assert done.success
     assert warehouse.scalar("SELECT count(*) FROM price_data") == 3 * 30
     assert warehouse.scalar("SELECT count(*) FROM backfill_jobs WHERE state = 'done'") == 2
+    fetched = warehouse.rows("SELECT * FROM backfill_history WHERE origin = 'gaps' ORDER BY symbol")
+    assert [(row.symbol, row.start_date, row.end_date, row.records_imported, row.success) for row in fetched] == [
+        ("AAA", DAYS[5], DAYS[6], 2, True),
+        ("BBB", DAYS[9], DAYS[12], 4, True),
+    ]
+    (run,) = runs.recent(warehouse, 1, job=backfill.JOB)
+    assert (run.status, run.counters["work_queue"]["done"], run.counters["work_queue"]["inserted"]) == ("success", 2, 6)
     assert warehouse.scalar("SELECT count(*) FROM missing_bars") == 0
     assert "nothing" in (sensor.tick().skipped or "")
 

@@ -1,0 +1,38 @@
+"""What to tell people of a failure: of a chain of errors our own, which says what to do, else the innermost one."""
+
+from __future__ import annotations
+
+from dagster_shared.error import SerializableErrorInfo
+
+from quantmatrix_pipeline import errors
+
+LONGEST = 500
+
+
+def cause(error: SerializableErrorInfo | None) -> str:
+    """Return the cause of a failure on one line, at most 500 characters, without the class of an error of ours."""
+    chain = _chain(error)
+    if not chain:
+        return "no cause was recorded"
+    ours = [e for e in chain if _kind(e) is not None]
+    message = " ".join((ours or chain)[-1].message.split())
+    return (message.split(": ", 1)[-1] if ours else message)[:LONGEST]
+
+
+def exit_code(error: SerializableErrorInfo | None) -> int:
+    """Return the exit code of the error of ours in the chain, 1 where there is none."""
+    kinds = [kind for e in _chain(error) if (kind := _kind(e)) is not None]
+    return kinds[-1].exit_code if kinds else errors.QuantMatrixError.exit_code
+
+
+def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
+    chain: list[SerializableErrorInfo] = []
+    while error is not None:
+        chain.append(error)
+        error = error.cause
+    return chain
+
+
+def _kind(error: SerializableErrorInfo) -> type[errors.QuantMatrixError] | None:
+    kind = getattr(errors, (error.cls_name or "").split(".")[-1], None)
+    return kind if isinstance(kind, type) and issubclass(kind, errors.QuantMatrixError) else None

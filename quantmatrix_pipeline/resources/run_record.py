@@ -1,0 +1,124 @@
+"""Write down in the warehouse what each run did, since Dagster's own tables may lie in another database.
+
+The record listens to the run's events in the run's own process, and holds a sign of life until the last one. A process
+that is killed says nothing more, and the next run, or the sensor of failures, finds that it is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, date, datetime
+
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, EventLogEntry, MetadataValue
+
+from quantmatrix_pipeline.errors import WarehouseError
+from quantmatrix_pipeline.resources.causes import cause
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import runs
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.locate import open_writer
+
+log = logging.getLogger(__name__)
+
+ENDED = {
+    DagsterEventType.RUN_SUCCESS: "success",
+    DagsterEventType.RUN_FAILURE: "failure",
+    DagsterEventType.RUN_CANCELED: "canceled",
+}
+PARTITION = "dagster/partition"
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+class Recorder:
+    """One run's row, from the resource's set-up to the run's last event; a database that does not answer costs the row
+    and not the run.
+    """
+
+    def __init__(self, warehouse: Warehouse, run_id: str) -> None:
+        self._warehouse = warehouse
+        self._run_id = run_id
+        self._life: runs.Life | None = runs.Life(warehouse, run_id)
+        self._counters: dict[str, dict[str, float]] = {}
+        self._step_seconds: dict[str, float] = {}
+        self._error: str | None = None
+
+    @classmethod
+    def begin(cls, settings: Settings, instance: DagsterInstance, run: DagsterRun) -> None:
+        """Begin the record of a run that has begun, and close those of runs whose process is gone."""
+        try:
+            warehouse = open_writer(settings)
+            recorder = cls(warehouse, run.run_id)
+            runs.close_dead(warehouse)
+            stored = instance.get_run_record_by_id(run.run_id)
+            assert stored is not None  # the run is under way
+            runs.begin(warehouse, _row(run, _moment(stored.start_time or stored.create_timestamp.timestamp())))
+        except WarehouseError as error:  # the steps will say it themselves
+            log.warning("run %s is not written down: %s", run.run_id, error)
+            return
+        instance.add_event_listener(run.run_id, recorder.hear)
+
+    def hear(self, entry: EventLogEntry) -> None:
+        """Take an event of the run; the last one ends the record."""
+        event = entry.dagster_event
+        if event is None or self._life is None:
+            return
+        if event.event_type in ENDED:
+            self._end(ENDED[event.event_type], entry)
+        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            key = event.asset_key
+            assert key is not None
+            self._count(key.to_user_string(), dict(event.step_materialization_data.materialization.metadata))
+        elif event.event_type is DagsterEventType.STEP_OUTPUT:
+            self._count(str(event.step_key), dict(event.step_output_data.metadata))
+        elif event.event_type is DagsterEventType.STEP_SUCCESS:
+            self._step_seconds[str(event.step_key)] = round(event.step_success_data.duration_ms / 1000, 3)
+        elif event.event_type is DagsterEventType.STEP_FAILURE:
+            self._error = self._error or f"step {event.step_key}: {cause(event.step_failure_data.error)}"
+
+    def _count(self, of: str, metadata: dict[str, MetadataValue]) -> None:
+        """Keep the numbers: of a range of sessions each event bears the same."""
+        numbers = {name: v.value for name, v in metadata.items() if type(v.value) in (int, float)}
+        if numbers:
+            self._counters.setdefault(of, {}).update(numbers)  # type: ignore[arg-type]  # numbers all of them
+
+    def _end(self, status: str, entry: EventLogEntry) -> None:
+        error = self._error or (_why(entry.dagster_event) if status != "success" else None)
+        try:
+            runs.end(
+                self._warehouse,
+                self._run_id,
+                status=status,
+                ended_at=_moment(entry.timestamp),
+                step_seconds=self._step_seconds,
+                counters=self._counters,
+                error=error if status != "success" else None,
+            )
+        except WarehouseError as gone:
+            log.warning("how run %s ended is not written down: %s", self._run_id, gone)
+        assert self._life is not None
+        self._life.end()
+        self._life = None
+        self._warehouse.close()
+
+
+def _why(event: DagsterEvent | None) -> str | None:
+    if event is None or event.event_type is not DagsterEventType.RUN_FAILURE:
+        return None
+    data = event.job_failure_data
+    return cause(data.error) if data.error is not None else event.message
+
+
+def _moment(timestamp: float) -> datetime:
+    """Dagster's own time of an event: how long runs take is told in real time, whatever QM_NOW says."""
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def _row(run: DagsterRun, begun: datetime) -> runs.Run:
+    one = run.tags.get(PARTITION)
+    first, last = (run.tags.get(end, one) for end in RANGE)
+    params = {name: value for name, value in run.tags.items() if not name.startswith((".", "dagster/"))}
+    return runs.Run(run.run_id, run.job_name, _day(first), _day(last), params, "running", begun)
+
+
+def _day(key: str | None) -> date | None:
+    return date.fromisoformat(key) if key else None
