@@ -30,7 +30,8 @@ def finish(undisturbed: Undisturbed, url: str, data_dir: Path) -> None:
     with psycopg.connect(url) as connection:
         states = connection.execute("SELECT status, error FROM runs ORDER BY started_at").fetchall()
     assert states[-1] == ("success", None)
-    assert set(states[:-1]) <= {("failure", DIED)}, "a killed run is not running for ever"
+    # Some are killed when they have done everything but exit; none is running for ever.
+    assert set(states) <= {("failure", DIED), ("success", None)}
 
 
 @pytest.mark.parametrize(
