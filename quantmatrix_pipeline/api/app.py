@@ -66,6 +66,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     app.state.settings = at_start
     app.state.settings_source = source
     problems.install(app)
+    app.get("/", include_in_schema=False)(front_door)
     app.include_router(health.router)
     app.include_router(vendors.router, dependencies=[Depends(known_parameters)])
     app.include_router(ops.router, dependencies=[Depends(known_parameters)])
@@ -77,6 +78,18 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     app.include_router(v1)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def front_door() -> dict[str, str]:
+    """Say to whoever asks for the bare address what this is and where to go on."""
+    return {
+        "name": "QuantMatrix pipeline",
+        "version": __version__,
+        "routes": "/openapi.json",
+        "pages": "/docs",
+        "health": "/health",
+        "status": "/api/v1/status",
+    }
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

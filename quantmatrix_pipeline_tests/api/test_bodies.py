@@ -37,6 +37,14 @@ def test_every_route_of_the_document_is_tried_here(client: TestClient) -> None:
     assert set(_document(client)["paths"]) == {*EVERY_ROUTE, "/metrics"}
 
 
+def test_the_bare_address_names_pages_that_are_there(client: TestClient) -> None:
+    body = client.get("/").json()
+    assert body["name"] == _document(client)["info"]["title"]
+    pages = [value for value in body.values() if value.startswith("/")]
+    assert {page: client.get(page).status_code for page in pages} == dict.fromkeys(pages, 200)
+    assert len(pages) == 4
+
+
 @pytest.mark.parametrize(("path", "url"), EVERY_ROUTE.items(), ids=EVERY_ROUTE)
 def test_a_body_is_what_the_document_says(client: TestClient, path: str, url: str) -> None:
     document = _document(client)
