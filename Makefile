@@ -19,11 +19,13 @@ $(VENV)/bin/python:
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing (about a minute)"
 	$(PIP) install -c constraints.txt -e '.[sample,chart]'
+	@$(VENV)/bin/python -m quantmatrix_pipeline.indicators
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing with what the tests need (about a minute)"
 	$(PIP) install -c constraints.txt -e '.[sample,chart,dev]'
+	@$(VENV)/bin/python -m quantmatrix_pipeline.indicators
 	@touch $@ $(VENV)/.ready
 
 run: $(VENV)/.ready

@@ -8,10 +8,10 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import EMA_WINDOWS, MA_BUCKET_LABELS, SMA_WINDOWS
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Bools, Floats
-from quantmatrix_pipeline.indicators.recursions import ema
+from quantmatrix_pipeline.indicators.panel import Bools
+from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, ema
 from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.windows import RollingReduction, sum_step
+from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, sum_step
 
 TOLERANCE = 1e-12  # relative: an average of equal cent prices misses them by an ulp, which is no crossing
 
@@ -34,27 +34,25 @@ class SimpleAverages(Family):
     memory = max(SMA_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
-        self._sums = RollingReduction(np.add, _SUMS, width)
+        self._sums = RollingReduction(Reduction.SUM, _SUMS, SMA_WINDOWS, width)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        for n, total in self._sums.advance(tile, tile.close):
-            if n in SMA_WINDOWS:
-                np.multiply(total, 1.0 / n, out=tile.out(f"sma_{n}"))
+    def feed(self, tile: Tile) -> None:
+        shares = [1.0 / n for n in SMA_WINDOWS]
+        self._sums.advance(tile.row0, tile.close, shares, [tile.out(name) for name in self.columns])
 
 
 class ExponentialAverages(Family):
     """ema_n: weight 2/(n+1), begun with the mean of the first n closes."""
 
     columns = tuple(f"ema_{n}" for n in EMA_WINDOWS)
-    averages = tuple(ema(n) for n in EMA_WINDOWS)
     memory = None
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        np.copyto(inputs, tile.close)
+    def __init__(self, width: int) -> None:
+        self._averages = [RecursiveAverage(ema(n), width) for n in EMA_WINDOWS]
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        for n, own, spec in zip(EMA_WINDOWS, sums, self.averages, strict=True):
-            np.multiply(own, spec.weight, out=tile.out(f"ema_{n}"))
+    def feed(self, tile: Tile) -> None:
+        for name, average in zip(self.columns, self._averages, strict=True):
+            average.advance(tile.row0, tile.close, tile.out(name))
 
 
 class AverageOrder(Family):
@@ -67,9 +65,9 @@ class AverageOrder(Family):
     columns = ("ma_aligned", "ma_bucket")
     reads = ("ema_21", *(f"sma_{n}" for n in _BUCKET))
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         chain = [tile.close, *(tile.out(f"sma_{n}") for n in _BUCKET)]
-        raised = tile.work.stack("raised", len(chain), tile.rows, tile.width)
+        raised = [tile.scratch(f"raised {place}") for place in range(len(chain))]
         for value, above in zip(chain, raised, strict=True):
             np.multiply(value, 1.0 + TOLERANCE, out=above)
         leading, lagging, aligned, holds = (tile.flags(name) for name in ("leading", "lagging", "aligned", "holds"))

@@ -16,9 +16,8 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.indicators.panel import Bools, Floats, Panel
+from quantmatrix_pipeline.indicators.panel import Floats, Panel
 from quantmatrix_pipeline.indicators.plan import Plan, plan_for
-from quantmatrix_pipeline.indicators.recursions import Recursions
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Columns, Tile, Workspace
 
 TILE_WIDTH = 1000
@@ -63,11 +62,7 @@ class _Strip:
         self._panel = panel
         self._columns = columns
         self._plan = plan
-        self._members = list(
-            zip([family(width) for family in plan.families], plan.slots, plan.second_slots, strict=True)
-        )
-        self._averages = Recursions(plan.averages, width)
-        self._second = Recursions(plan.second_averages, width)
+        self._families = [family(width) for family in plan.families]
         self.width = width
         self.shortest, self.longest = int(length.min()), int(length.max())
 
@@ -77,20 +72,12 @@ class _Strip:
         `row0` lies within the longest life. What nobody will see before `first_row` is left out.
         """
         tile = Tile(self._panel, row0, row1, self._columns, self._plan.places, out, work)
-        sums = work.stack("sums", self._averages.count, tile.rows, tile.width)
-        second_sums = work.stack("second sums", self._second.count, tile.rows, tile.width)
-        hold: dict[int, Bools] = {}
-        for family, slot, _ in self._members:
+        for family in self._families:
             if family.memory is None or row1 > first_row - family.memory:
-                family.feed(tile, sums[slot])
-        self._averages.advance(row0, sums, work)
-        for family, slot, second in self._members:
-            still = family.feed_again(tile, sums[slot], second_sums[second])
-            hold |= {} if still is None else dict.fromkeys(range(second.start, second.stop), still)
-        self._second.advance(row0, second_sums, work, hold)
+                family.feed(tile)
         if row1 > first_row:
-            for family, slot, second in self._members:
-                family.write(tile, sums[slot], second_sums[second])
+            for family in self._families:
+                family.write(tile)
             self._finish(tile, out)
 
     def _finish(self, tile: Tile, out: Floats) -> None:

@@ -39,7 +39,7 @@ class OpenGaps(Family):
         self._edges = np.empty((8, SIDES * width))  # far edge of each open zone, the newest last
         self._nearest = np.full(SIDES * width, -np.inf)  # that of the newest
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
+    def feed(self, tile: Tile) -> None:
         flat = (-1, SIDES * tile.width)
         low = self._low.advance(tile, tile.low, tile.high).reshape(flat)
         edge = self._high.advance(tile, tile.high, tile.low).reshape(flat)[:-1]
@@ -70,7 +70,7 @@ class OpenGaps(Family):
         self._open[place] += 1
         self._nearest[place] = far
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         counts = self._counts(tile)
         np.copyto(tile.out("gaps_unfilled_up"), counts[:, 0])
         np.copyto(tile.out("gaps_unfilled_down"), counts[:, 1])

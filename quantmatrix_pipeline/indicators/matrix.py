@@ -6,7 +6,6 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import MATRIX_EMA_WINDOWS, MATRIX_SMA_WINDOWS
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.tile import Tile, where_zero
 
 _AVERAGES = {
@@ -30,7 +29,7 @@ class AtrMatrix(Family):
     columns = (*_AVERAGES, _MULTIPLE, *_PERCENT)
     reads = ("atr_14", *_AVERAGES.values())
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         atr = tile.out("atr_14")
         still = where_zero(atr, tile)
         wanted = [name for name in _AVERAGES if tile.wants(name)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.recursions import ema, wilder
-from quantmatrix_pipeline.indicators.tile import Tile, where_zero
+from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, ema, wilder
+from quantmatrix_pipeline.indicators.tile import Tile
+
+_RSI = wilder(14, first=1)
 
 
 class RelativeStrengthIndex(Family):
@@ -18,23 +21,31 @@ class RelativeStrengthIndex(Family):
     """
 
     columns = ("rsi",)
-    averages = (wilder(14, first=1), wilder(14, first=1))
     memory = None
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        gain, loss = inputs
-        change = np.subtract(tile.close, tile.close_before, out=tile.scratch("a"))
-        np.maximum(change, 0.0, out=gain)
-        np.subtract(gain, change, out=loss)
+    def __init__(self, width: int) -> None:
+        self._sums = np.zeros((2, width))
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        gain, loss = sums  # both of one weight, which cancels
-        total = np.add(gain, loss, out=loss)
-        still = where_zero(total, tile)
-        share = np.divide(gain, total, out=gain)
-        rsi = np.multiply(share, 100.0, out=tile.out("rsi"))
-        if still is not None:
-            np.copyto(rsi, 0.0, where=still)
+    def feed(self, tile: Tile) -> None:
+        gains, losses = self._sums
+        _rsi(tile.row0, _RSI.seed, _RSI.keep, tile.close, tile.close_before, gains, losses, tile.out("rsi"))
+
+
+@compiled
+def _rsi(
+    row0: int, seed: int, keep: float, close: Floats, before: Floats, gains: Floats, losses: Floats, out: Floats
+) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        kept = keep if row0 + k > seed else 1.0
+        for i in range(width):
+            change = close[k, i] - before[k, i]  # none at bar 0, before which stands bar 0 itself
+            gain = 0.0 if change < 0.0 else change
+            gains[i] = gains[i] * kept + gain
+            losses[i] = losses[i] * kept + (gain - change)
+        for i in range(width):
+            total = gains[i] + losses[i]  # both of one weight, which cancels
+            out[k, i] = 0.0 if total == 0.0 else gains[i] / total * 100.0
 
 
 class MovingAverageConvergenceDivergence(Family):
@@ -45,20 +56,19 @@ class MovingAverageConvergenceDivergence(Family):
     """
 
     columns = ("macd", "macd_signal", "macd_histogram")
-    averages = (ema(12, seed=25), ema(26))
-    second_averages = (ema(9, seed=33),)
     memory = None
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        np.copyto(inputs, tile.close)
+    def __init__(self, width: int) -> None:
+        self._fast, self._slow, self._signal = (
+            RecursiveAverage(spec, width) for spec in (ema(12, seed=25), ema(26), ema(9, seed=33))
+        )
 
-    def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> None:
-        fast, slow = sums
-        fast *= self.averages[0].weight
-        slow *= self.averages[1].weight
+    def feed(self, tile: Tile) -> None:
+        fast, slow = tile.scratch("a"), tile.scratch("b")
+        self._fast.advance(tile.row0, tile.close, fast)
+        self._slow.advance(tile.row0, tile.close, slow)
         macd = np.subtract(fast, slow, out=tile.out("macd"))
-        np.copyto(inputs[0], macd)
+        self._signal.advance(tile.row0, macd, tile.out("macd_signal"))
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        signal = np.multiply(second_sums[0], self.second_averages[0].weight, out=tile.out("macd_signal"))
-        np.subtract(tile.out("macd"), signal, out=tile.out("macd_histogram"))
+    def write(self, tile: Tile) -> None:
+        np.subtract(tile.out("macd"), tile.out("macd_signal"), out=tile.out("macd_histogram"))

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.catalogue import PERF_WINDOWS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Dates, Floats
+from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.tile import Tile
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2299  # exchanges kept no sessions before, and nobody lives to see the end
@@ -17,10 +18,13 @@ _FIRST_DAY = np.datetime64(f"{_FIRST_YEAR}-01-01", "D").astype(np.int64)
 _MONTHS_IN_PERIOD = {"perf_mtd": 1, "perf_qtd": 3, "perf_ytd": 12}
 
 
-def _percent_change(close: Floats, base: Floats, scratch: Floats, out: Floats) -> None:
-    np.divide(close, base, out=scratch)
-    np.subtract(scratch, 1.0, out=scratch)
-    np.multiply(scratch, 100.0, out=out)
+@compiled
+def percent_change(close: Floats, base: Floats, out: Floats) -> None:
+    """Write 100 (close / base - 1), shape (rows, width) each."""
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            out[k, i] = (close[k, i] / base[k, i] - 1.0) * 100.0
 
 
 class BarPerformance(Family):
@@ -28,14 +32,12 @@ class BarPerformance(Family):
 
     columns = tuple(f"perf_{n}d" for n in PERF_WINDOWS)
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         for n in PERF_WINDOWS:
             if not tile.wants(f"perf_{n}d"):
                 continue
             known = tile.since(n)
-            _percent_change(
-                tile.close[known], tile.earlier_close(n), tile.scratch("a")[known], tile.out(f"perf_{n}d")[known]
-            )
+            percent_change(tile.close[known], tile.earlier_close(n), tile.out(f"perf_{n}d")[known])
 
 
 class CalendarPerformance(Family):
@@ -51,40 +53,47 @@ class CalendarPerformance(Family):
 
     def __init__(self, width: int) -> None:
         self._base = np.full((len(_MONTHS_IN_PERIOD), width), np.nan)
-        self._month = np.full((1, width), -1, np.int32)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        month = month_number(tile.session)
-        before = np.concatenate((month[:1] if tile.row0 == 0 else self._month, month[:-1]))
-        row, column = np.nonzero(month != before)  # few: one bar in twenty
-        close_before, this, last = (values[row, column] for values in (tile.close_before, month, before))
-        base = tile.work.floats("base", tile.rows + 1, *self._base.shape)
-        base[0] = self._base
-        begins = [this // months != last // months for months in _MONTHS_IN_PERIOD.values()]
-        first = np.searchsorted(row, np.arange(tile.rows + 1))
-        year_begins = tile.flags("year begins")
-        year_begins.fill(False)
-        year_begins[row[begins[-1]], column[begins[-1]]] = True
-        for k in range(tile.rows):
-            base[k + 1] = base[k]
-            here = slice(first[k], first[k + 1])
-            if here.start < here.stop:
-                for period, starts in enumerate(begins):
-                    begun = starts[here]
-                    base[k + 1, period, column[here][begun]] = close_before[here][begun]
-        self._base[...] = base[tile.rows]
-        self._month = month[-1:]
-
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        base = tile.work.floats("base", tile.rows + 1, *self._base.shape)[1:]
-        for period, name in enumerate(_MONTHS_IN_PERIOD):
-            _percent_change(tile.close, base[:, period], tile.scratch("a"), tile.out(name))
+    def feed(self, tile: Tile) -> None:
+        begins = tile.flags("year begins")
+        outs = tuple(tile.out(name) for name in _MONTHS_IN_PERIOD)
+        _since_periods(
+            _month_of_day(), tile.days - _FIRST_DAY, tile.close, tile.close_before, self._base, begins, *outs
+        )
 
 
-def month_number(session: Dates) -> npt.NDArray[np.int32]:
-    """Count the months of sessions from January of `_FIRST_YEAR`; a NaT is month 0."""
-    day = session.view(np.int64) - _FIRST_DAY
-    return np.take(_month_of_day(), day, mode="clip")
+@compiled
+def _since_periods(
+    month_of_day: npt.NDArray[np.int32],
+    day: npt.NDArray[np.int64],
+    close: Floats,
+    before: Floats,
+    base: Floats,
+    year_begins: Bools,
+    month_change: Floats,
+    quarter_change: Floats,
+    year_change: Floats,
+) -> None:
+    """`day` counts from the first that `month_of_day` has, and begins with the row before the others'."""
+    rows, width = close.shape
+    last_day = len(month_of_day) - 1
+    for k in range(rows):
+        for i in range(width):
+            this = month_of_day[min(max(day[k + 1, i], 0), last_day)]  # after an instrument's last bar: month 0
+            last = month_of_day[min(max(day[k, i], 0), last_day)]
+            year_begins[k, i] = this // 12 != last // 12
+            if this != last:
+                base[0, i] = before[k, i]
+                if this // 3 != last // 3:
+                    base[1, i] = before[k, i]
+                if year_begins[k, i]:
+                    base[2, i] = before[k, i]
+        for i in range(width):
+            month_change[k, i] = (close[k, i] / base[0, i] - 1.0) * 100.0
+        for i in range(width):
+            quarter_change[k, i] = (close[k, i] / base[1, i] - 1.0) * 100.0
+        for i in range(width):
+            year_change[k, i] = (close[k, i] / base[2, i] - 1.0) * 100.0
 
 
 @cache

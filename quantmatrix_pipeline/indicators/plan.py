@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, pairwise
 
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.indicators.averages import AverageOrder, ExponentialAverages, SimpleAverages
@@ -16,7 +15,6 @@ from quantmatrix_pipeline.indicators.matrix import AtrMatrix
 from quantmatrix_pipeline.indicators.momentum import MovingAverageConvergenceDivergence, RelativeStrengthIndex
 from quantmatrix_pipeline.indicators.performance import BarPerformance, CalendarPerformance
 from quantmatrix_pipeline.indicators.ranges import RangePosition
-from quantmatrix_pipeline.indicators.recursions import Recursion
 from quantmatrix_pipeline.indicators.relative_strength import MansfieldRelativeStrength
 from quantmatrix_pipeline.indicators.stage import WeeklyStage
 from quantmatrix_pipeline.indicators.td_sequential import TdSequential
@@ -56,8 +54,6 @@ class Plan:
     ----------
     families
         In the order of `FAMILIES`: those that write a column asked for, and those that they read.
-    slots, second_slots
-        For each family the places of its own among all averages, and among all second averages.
     places
         Column -> its place in the output.
     lookbacks
@@ -69,21 +65,11 @@ class Plan:
     """
 
     families: tuple[type[Family], ...]
-    slots: tuple[slice, ...]
-    second_slots: tuple[slice, ...]
     places: dict[str, int]
     lookbacks: tuple[tuple[int, int], ...]
     whole: tuple[int, ...]
     levels: tuple[int, ...]
     shares: tuple[int, ...]
-
-    @property
-    def averages(self) -> list[Recursion]:
-        return [own for family in self.families for own in family.averages]
-
-    @property
-    def second_averages(self) -> list[Recursion]:
-        return [own for family in self.families for own in family.second_averages]
 
 
 def plan_for(columns: Iterable[str] | None) -> Plan:
@@ -109,8 +95,6 @@ def _plan(columns: tuple[str, ...]) -> Plan:
     kept = [(place, ENGINE_COLUMNS[COLUMN_INDEX[name]]) for place, name in enumerate(columns)]
     return Plan(
         families,
-        _slots([family.averages for family in families]),
-        _slots([family.second_averages for family in families]),
         {name: place for place, name in enumerate(columns)},
         tuple(
             (place, LOOKBACK[COLUMN_INDEX[column.name]])
@@ -130,9 +114,3 @@ def _needed(columns: Sequence[str]) -> tuple[type[Family], ...]:
             needed.append(family)
             read.update(family.reads)
     return tuple(reversed(needed))
-
-
-def _slots(averages: Sequence[tuple[Recursion, ...]]) -> tuple[slice, ...]:
-    """Lay the families' averages side by side: the place of each family's own."""
-    ends = accumulate((len(own) for own in averages), initial=0)
-    return tuple(slice(a, b) for a, b in pairwise(ends))

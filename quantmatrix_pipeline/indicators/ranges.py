@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from quantmatrix_pipeline.indicators.catalogue import RANGE_WINDOWS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.tile import Tile, where_zero
-from quantmatrix_pipeline.indicators.windows import RollingReduction, extreme_steps
+from quantmatrix_pipeline.indicators.tile import Tile
+from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, extreme_steps
 
-MIDDLE = 50.0
-_NAMES = {n: name for name, n in RANGE_WINDOWS.items()}
+_WINDOWS = tuple(RANGE_WINDOWS.values())
 
 
 class RangePosition(Family):
@@ -22,24 +20,28 @@ class RangePosition(Family):
     """
 
     columns = tuple(f"range_pos_{name}" for name in RANGE_WINDOWS)
-    memory = max(RANGE_WINDOWS.values()) - 1
+    memory = max(_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
-        steps = extreme_steps(list(RANGE_WINDOWS.values()))
-        self._highest = RollingReduction(np.maximum, steps, width)
-        self._lowest = RollingReduction(np.minimum, steps, width)
+        steps = extreme_steps(_WINDOWS)
+        self._highest = RollingReduction(Reduction.HIGHEST, steps, _WINDOWS, width)
+        self._lowest = RollingReduction(Reduction.LOWEST, steps, _WINDOWS, width)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        span, position = tile.scratch("a"), tile.scratch("b")
-        highs = self._highest.advance(tile, tile.high)
-        lows = self._lowest.advance(tile, tile.low)
-        for (n, highest), (_, lowest) in zip(highs, lows, strict=True):
-            if n not in _NAMES:
-                continue
-            np.subtract(highest, lowest, out=span)
-            flat = where_zero(span, tile)
-            np.subtract(tile.close, lowest, out=position)
-            np.divide(position, span, out=position)
-            out = np.multiply(position, 100.0, out=tile.out(f"range_pos_{_NAMES[n]}"))
-            if flat is not None:
-                np.copyto(out, MIDDLE, where=flat)
+    def feed(self, tile: Tile) -> None:
+        lowest = [tile.scratch(f"lowest {n}") for n in _WINDOWS]
+        highest = [tile.out(name) for name in self.columns]
+        ones = [1.0] * len(_WINDOWS)
+        self._highest.advance(tile.row0, tile.high, ones, highest)
+        self._lowest.advance(tile.row0, tile.low, ones, lowest)
+        for low, high in zip(lowest, highest, strict=True):
+            _position(tile.close, low, high, high)
+
+
+@compiled
+def _position(close: Floats, lowest: Floats, highest: Floats, out: Floats) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            span = highest[k, i] - lowest[k, i]
+            position = (close[k, i] - lowest[k, i]) / span * 100.0
+            out[k, i] = 50.0 if span == 0.0 else position

@@ -1,19 +1,16 @@
 """Recursive averages (exponential, Wilder) of many series at once, one bar after the other.
 
-Each is carried as a decaying sum, S = keep * S[1] + x, whose product with a constant weight is the average: so the
-inputs go in as they are, the weight is applied while the column is written, and a step is two operations however many
-averages are stacked.
+Each is carried as a decaying sum, S = keep * S[1] + x, whose product with a constant weight is the average.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from quantmatrix_pipeline.indicators.panel import Bools, Floats
-from quantmatrix_pipeline.indicators.tile import Workspace
+from quantmatrix_pipeline.indicators.compiled import compiled
+from quantmatrix_pipeline.indicators.panel import Floats
 
 
 @dataclass(frozen=True)
@@ -58,52 +55,38 @@ def wilder_sum(n: int) -> Recursion:
     return Recursion(1, n - 1, (n - 1) / n, 1.0)
 
 
-class Recursions:
-    """`count` recursive averages over `width` instruments that go on from tile to tile."""
+class RecursiveAverage:
+    """A recursive average over `width` instruments that goes on from tile to tile."""
 
-    def __init__(self, specs: Sequence[Recursion], width: int) -> None:
-        self.count = len(specs)
-        self._specs = specs
-        self._keep = np.array([s.keep for s in specs])[:, None]
-        self._steady_keep = np.repeat(self._keep, width, axis=1)  # spelled out: broadcasting costs per call
-        self._settled = max((s.seed for s in specs), default=-1) + 1
-        self._state = np.zeros((len(specs), width))
+    def __init__(self, spec: Recursion, width: int) -> None:
+        self._spec = spec
+        self._sum = np.zeros(width)
 
-    def advance(self, row0: int, stack: Floats, work: Workspace, hold: Mapping[int, Bools] | None = None) -> None:
-        """Turn the inputs of the bars from `row0` on into their decaying sums, in place.
+    def advance(self, row0: int, x: Floats, out: Floats) -> None:
+        """Take in the inputs of the bars from `row0` on and write their averages, shape (rows, width) each.
 
-        Parameters
-        ----------
-        stack
-            Shape (count, rows, width).
-        hold
-            For some of the averages, shape (rows, width): where true, a bar has no input and the sum stays as it was.
+        Rows before the seed is complete may hold anything.
         """
-        if not self.count:
-            return
-        k, rows, width = stack.shape
-        keeps: Iterable[Floats] = [self._steady_keep] * rows
-        scales: Mapping[int, list[int]] = {}
-        if row0 < self._settled:
-            keeps, scales = self._seeding(row0, stack)
-        kept = work.floats("kept", 1, k, width)[0]
-        last: Floats = self._state
-        for row, (value, keep) in enumerate(zip(stack.transpose(1, 0, 2), keeps, strict=True)):
-            np.multiply(last, keep, out=kept)
-            np.add(value, kept, out=value)
-            for index, flags in hold.items() if hold else ():
-                np.copyto(value[index], last[index], where=flags[row])
-            for index in scales.get(row, ()):
-                value[index] *= self._specs[index].seed_scale
-            last = value
-        np.copyto(self._state, last)
+        own = self._spec
+        _average(row0, own.first, own.seed, own.keep, own.seed_scale, own.weight, x, self._sum, out)
 
-    def _seeding(self, row0: int, stack: Floats) -> tuple[Iterable[Floats], dict[int, list[int]]]:
-        """Blank the inputs that don't count; return what is kept at each row, and which seeds are complete there."""
-        scales: dict[int, list[int]] = {}
-        for index, spec in enumerate(self._specs):
-            stack[index, : max(spec.first - row0, 0)] = 0.0
-            scales.setdefault(spec.seed - row0, []).append(index)
-        bar = np.arange(row0, row0 + stack.shape[1])[:, None, None]
-        seed = np.array([spec.seed for spec in self._specs])[:, None]
-        return np.where(bar <= seed, 1.0, self._keep), scales
+
+@compiled
+def _average(
+    row0: int,
+    first: int,
+    seed: int,
+    keep: float,
+    seed_scale: float,
+    weight: float,
+    x: Floats,
+    total: Floats,
+    out: Floats,
+) -> None:
+    rows, width = x.shape
+    for k in range(max(first - row0, 0), rows):
+        kept = keep if row0 + k > seed else 1.0
+        scale = seed_scale if row0 + k == seed else 1.0
+        for i in range(width):
+            total[i] = (total[i] * kept + x[k, i]) * scale
+            out[k, i] = total[i] * weight

@@ -35,7 +35,7 @@ class MansfieldRelativeStrength(Family):
         self._earlier = np.full((1, width), np.nan)
         self._ratio = np.full((1, width), np.nan)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
+    def feed(self, tile: Tile) -> None:
         ratio = tile.over_benchmark()
         if ratio is None:
             return
@@ -54,7 +54,7 @@ class MansfieldRelativeStrength(Family):
         """Shape (1 + rows, 2, width): of the row before the tile and its rows, R and the sum of 51 completed weeks."""
         return tile.work.floats("relative strength", 1 + tile.rows, 2, tile.width)
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         out, label = tile.out("rs_mansfield_pct"), tile.out("rs_benchmark")
         if tile.benchmark is None:
             out.fill(np.nan)

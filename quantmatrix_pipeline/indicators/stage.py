@@ -48,7 +48,7 @@ class WeeklyStage(Family):
         self._kept = np.full((BARS_AGO, 4, width), np.nan)
         self._kept[:, _TREND] = 0.0
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
+    def feed(self, tile: Tile) -> None:
         carried = self._carried(tile)
         carried[:BARS_AGO] = self._kept
         for k, columns in enumerate(tile.week_starts):
@@ -75,7 +75,7 @@ class WeeklyStage(Family):
         own[:_TREND, self._weeks.count[columns] < _COMPLETED] = np.nan
         now[:, columns] = own
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         rules = tile.stage_rules
         carried = self._carried(tile)
         close = tile.work.floats("stage close", BARS_AGO + tile.rows, tile.width)

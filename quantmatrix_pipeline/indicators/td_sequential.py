@@ -61,7 +61,7 @@ class TdSequential(Family):
         self._tdst = np.full(shape, np.nan)
         self._eighth = np.full(shape, np.nan)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
+    def feed(self, tile: Tile) -> None:
         close = self._close.advance(tile, tile.close, tile.close)
         low = self._low.advance(tile, tile.low, tile.high)
         true_high_above = np.maximum(tile.high, tile.close_before)
@@ -131,7 +131,7 @@ class TdSequential(Family):
         if len(eighth):
             self._eighth.ravel()[eighth] = just_above(close.ravel()[eighth])
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         setups, counts, completes, perfects = self._results(tile)
         for side, name in enumerate(_NAMES):
             np.copyto(tile.out(f"td_{name}_setup"), setups[:, side])

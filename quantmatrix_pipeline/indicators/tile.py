@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.benchmark import Benchmark
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 from quantmatrix_pipeline.indicators.stage_rules import StageRules
 from quantmatrix_pipeline.indicators.weeks import Columns as Weeks
 from quantmatrix_pipeline.indicators.weeks import week_starts
 
 TILE_ROWS = 64
+
+Ints = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 
 Columns = slice | npt.NDArray[np.intp]
 """Which instruments of a panel a tile holds: neighbours, or any in the order of their positions given."""
@@ -32,9 +37,9 @@ class Workspace:
         """
         return self._array(name, np.float64, (2 * TILE_ROWS, *rest))[:rows]  # type: ignore[return-value]
 
-    def stack(self, name: str, count: int, rows: int, width: int) -> Floats:
-        """Return an uninitialised array of shape (count, rows, width), each of the `count` in one piece."""
-        return self._array(name, np.float64, (count, TILE_ROWS, width))[:, :rows]  # type: ignore[return-value]
+    def ints(self, name: str, rows: int, *rest: int) -> Ints:
+        """Return an uninitialised array of whole numbers, by the same rule."""
+        return self._array(name, np.int64, (2 * TILE_ROWS, *rest))[:rows]  # type: ignore[return-value]
 
     def bools(self, name: str, rows: int, *rest: int) -> Bools:
         """Return an uninitialised array of flags, by the same rule."""
@@ -58,12 +63,14 @@ class Tile:
     __slots__ = (
         "_close",
         "_columns",
+        "_days",
         "_high",
         "_low",
         "_out",
         "_panel",
         "_places",
         "_true_range",
+        "_volume",
         "_week_starts",
         "row0",
         "row1",
@@ -95,16 +102,21 @@ class Tile:
             for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
         )
         self._true_range: Floats | None = None
+        self._volume: Floats | None = None
+        self._days: Ints | None = None
         self._week_starts: list[Weeks] | None = None
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
         rows = self.work.floats(name, self.rows + 1, self.width)
+        self._gather_with_the_row_before(field, rows)
+        return rows
+
+    def _gather_with_the_row_before(self, field: npt.NDArray[Number], rows: npt.NDArray[Number]) -> None:
         if self.row0:
             _gather(field[self.row0 - 1 : self.row1], self._columns, rows)
         else:  # before bar 0 stands bar 0 itself: no change, which no indicator counts
             _gather(field[: self.row1], self._columns, rows[1:])
             rows[0] = rows[1]
-        return rows
 
     @property
     def close(self) -> Floats:
@@ -139,23 +151,36 @@ class Tile:
         Computed for the first family that asks, and not to be written to.
         """
         if self._true_range is None:
-            span = np.maximum(self.high, self.close_before, out=self.scratch("true range"))
-            span -= np.minimum(self.low, self.close_before, out=self.scratch("a"))
+            span = self.scratch("true range")
+            _true_range(self.high, self.low, self.close_before, span)
             self._true_range = span
         return self._true_range
 
     def earlier_close(self, lag: int) -> Floats:
-        """Return the closes `lag` bars before the rows `since(lag)` of the tile."""
-        return self._panel.close[max(self.row0 - lag, 0) : max(self.row1 - lag, 0), self._columns]
+        """Return the closes `lag` bars before the rows `since(lag)` of the tile, until the next are asked for."""
+        rows = slice(max(self.row0 - lag, 0), max(self.row1 - lag, 0))
+        earlier = self.work.floats("earlier close", rows.stop - rows.start, self.width)
+        _gather(self._panel.close[rows], self._columns, earlier)
+        return earlier
 
     def last_closes_before(self, count: int) -> Floats:
         """Return the closes of the `count` rows before the tile, of one that is not the first."""
         return self._panel.close[self.row0 - count : self.row0, self._columns]
 
     @property
+    def days(self) -> Ints:
+        """Shape (1 + rows, width): the sessions of the row before the tile (bar 0: its own) and of its rows, as days
+        since 1970, contiguous. NaT is the least of all numbers.
+        """
+        if self._days is None:
+            self._days = self.work.ints("days", self.rows + 1, self.width)
+            self._gather_with_the_row_before(self._panel.session.view(np.int64), self._days)
+        return self._days
+
+    @property
     def session(self) -> Dates:
         """Shape (rows, width): the sessions of the tile."""
-        return self._panel.session[self.row0 : self.row1, self._columns]
+        return self.days[1:].view("datetime64[D]")
 
     @property
     def week_starts(self) -> list[Weeks]:
@@ -181,8 +206,11 @@ class Tile:
 
     @property
     def volume(self) -> Floats:
-        """Shape (rows, width): the volumes of the tile."""
-        return self._panel.volume[self.row0 : self.row1, self._columns]
+        """Shape (rows, width): the volumes of the tile, contiguous; not to be written to."""
+        if self._volume is None:
+            self._volume = self.scratch("volume")
+            _gather(self._panel.volume[self.row0 : self.row1], self._columns, self._volume)
+        return self._volume
 
     @property
     def stage_rules(self) -> StageRules:
@@ -198,7 +226,7 @@ class Tile:
         own = np.take(unit, there, axis=1)
         for columns, factor in ((prices, 1.0 / own), (shares, own)):
             for column in columns:
-                column[:, there] = np.take(column, there, axis=1) * factor
+                _multiply_some(column, there, factor)
 
     def since(self, bar: int) -> slice:
         """Return the rows of the tile, counted from its own first, that stand at `bar` or later."""
@@ -226,7 +254,24 @@ class Tile:
         return self.work.bools(name, self.rows, self.width)
 
 
-def _gather(field: Floats, columns: Columns, out: Floats) -> None:
+@compiled
+def _true_range(high: Floats, low: Floats, before: Floats, out: Floats) -> None:
+    rows, width = high.shape
+    for k in range(rows):
+        for i in range(width):
+            highest = before[k, i] if before[k, i] > high[k, i] else high[k, i]
+            lowest = before[k, i] if before[k, i] < low[k, i] else low[k, i]
+            out[k, i] = highest - lowest
+
+
+@compiled
+def _multiply_some(column: Floats, there: npt.NDArray[np.intp], factor: Floats) -> None:
+    for k in range(len(factor)):
+        for j in range(len(there)):
+            column[k, there[j]] *= factor[k, j]
+
+
+def _gather(field: npt.NDArray[Number], columns: Columns, out: npt.NDArray[Number]) -> None:
     if isinstance(columns, slice):
         np.copyto(out, field[:, columns])
     else:

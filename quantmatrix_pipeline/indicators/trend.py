@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Bools, Floats
+from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.recursions import wilder, wilder_sum
-from quantmatrix_pipeline.indicators.tile import Tile, where_zero
+from quantmatrix_pipeline.indicators.tile import Tile
+
+_SUM, _ADX = wilder_sum(14), wilder(14, first=14)
 
 
 class DirectionalMovement(Family):
@@ -19,35 +22,64 @@ class DirectionalMovement(Family):
     """
 
     columns = ("adx", "plus_di", "minus_di")
-    averages = (wilder_sum(14),) * 3
-    second_averages = (wilder(14, first=14),)
     memory = None
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        up, down, larger = tile.scratch("a"), tile.scratch("b"), tile.flags("larger")
-        np.subtract(tile.high, tile.high_before, out=up)
-        np.subtract(tile.low_before, tile.low, out=down)
-        for movement, mine, other in ((inputs[0], up, down), (inputs[1], down, up)):
-            np.greater(mine, other, out=larger)
-            np.maximum(mine, 0.0, out=movement)
-            np.multiply(movement, larger, out=movement)  # a masked copy mispredicts at every other bar
-        np.copyto(inputs[2], tile.true_range)
+    def __init__(self, width: int) -> None:
+        self._sums = np.zeros((4, width))
 
-    def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
-        (plus, minus, _), dx = sums, inputs[0]
-        total = np.add(plus, minus, out=tile.scratch("a"))
-        np.subtract(plus, minus, out=dx)
-        np.absolute(dx, out=dx)
-        np.divide(dx, total, out=dx)
-        undirected = np.equal(total, 0.0, out=tile.flags("undirected"))
-        return undirected if undirected.any() else None
+    def feed(self, tile: Tile) -> None:
+        bars = (tile.high, tile.high_before, tile.low, tile.low_before, tile.true_range)
+        outs = (tile.out(name) for name in self.columns)
+        _directional_movement(
+            tile.row0, _SUM.seed, _ADX.first, _ADX.seed, _SUM.keep, _ADX.weight * 100.0, *bars, self._sums, *outs
+        )
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        plus, minus, span = sums
-        still = where_zero(span, tile)
-        per_range = np.divide(100.0, span, out=span)
-        for name, movement in (("plus_di", plus), ("minus_di", minus)):
-            index = np.multiply(movement, per_range, out=tile.out(name))
-            if still is not None:
-                np.copyto(index, 0.0, where=still)
-        np.multiply(second_sums[0], 100.0 * self.second_averages[0].weight, out=tile.out("adx"))
+
+@compiled
+def _directional_movement(
+    row0: int,
+    seed: int,
+    adx_first: int,
+    adx_seed: int,
+    keep: float,
+    adx_weight: float,
+    high: Floats,
+    high_before: Floats,
+    low: Floats,
+    low_before: Floats,
+    true_range: Floats,
+    sums: Floats,
+    adx: Floats,
+    plus_di: Floats,
+    minus_di: Floats,
+) -> None:
+    """A loop per result: more arrays in one, and it would no longer become vector instructions."""
+    rows, width = high.shape
+    plus, minus, span, dx = sums[0], sums[1], sums[2], sums[3]
+    for k in range(rows):
+        bar = row0 + k
+        kept = keep if bar > seed else 1.0
+        for i in range(width):
+            up, down = high[k, i] - high_before[k, i], low_before[k, i] - low[k, i]
+            plus[i] = plus[i] * kept + (0.0 if up < 0.0 else up) * (1.0 if up > down else 0.0)
+        for i in range(width):
+            up, down = high[k, i] - high_before[k, i], low_before[k, i] - low[k, i]
+            minus[i] = minus[i] * kept + (0.0 if down < 0.0 else down) * (1.0 if down > up else 0.0)
+        if bar == 0:  # there is no bar before it, and no true range
+            continue
+        for i in range(width):
+            span[i] = span[i] * kept + true_range[k, i]
+        for i in range(width):
+            per_range = 0.0 if span[i] == 0.0 else 100.0 / span[i]
+            plus_di[k, i] = plus[i] * per_range
+        for i in range(width):
+            per_range = 0.0 if span[i] == 0.0 else 100.0 / span[i]
+            minus_di[k, i] = minus[i] * per_range
+        if bar < adx_first:
+            continue
+        kept = keep if bar > adx_seed else 1.0
+        for i in range(width):
+            total = plus[i] + minus[i]
+            dx[i] = dx[i] if total == 0.0 else dx[i] * kept + abs(plus[i] - minus[i]) / total
+        for i in range(width):
+            adx[k, i] = dx[i] * adx_weight

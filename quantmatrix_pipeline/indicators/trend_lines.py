@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
-from quantmatrix_pipeline.indicators.recursions import wilder
+from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, wilder
 from quantmatrix_pipeline.indicators.sides import SIDES, SidedPrice, just_above, just_below
 from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile
 
@@ -18,6 +18,8 @@ PIVOT_BARS = 20  # on each side of a pivot
 PIVOTS = 10  # remembered
 LINES = 3  # from the newest pivots
 LEEWAY = 0.1  # in ATR14, by which a price may lie beyond a line
+
+_ATR = wilder(14, first=1)
 
 _RING = 1 << (PIVOTS + TILE_ROWS // PIVOT_BARS).bit_length()
 """Pivots kept for each side of an instrument: those remembered, and as many more as a tile may hold."""
@@ -46,12 +48,12 @@ class TrendLines(Family):
     """
 
     columns = ("trend_up_count", "trend_down_count")
-    averages = (wilder(14, first=1),)
     memory = None
 
     def __init__(self, width: int) -> None:
         flat = SIDES * width
         self._low = SidedPrice("trend low", PIVOT_BARS, width)
+        self._leeway = RecursiveAverage(replace(_ATR, weight=LEEWAY * _ATR.weight), width)
         self._bound = np.full((PIVOT_BARS, flat), np.nan)
         self._lowest = np.full((PIVOT_BARS + 1, flat), np.nan)
         self._found = np.zeros(flat, np.int64)  # pivots so far; the n-th stands in row n of a ring, counted from 0
@@ -61,23 +63,20 @@ class TrendLines(Family):
         self._lines = np.zeros((3, LINES, flat))  # level at the newer pivot, slope per bar, the newer pivot's bar
         self._holds = np.zeros((LINES, flat), np.bool_)  # the line from pivot n is in row n % LINES
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        np.copyto(inputs[0], tile.true_range)
-
-    def feed_again(self, tile: Tile, sums: Floats, inputs: Floats) -> Bools | None:
+    def feed(self, tile: Tile) -> None:
+        leeway = tile.scratch("leeway")
+        self._leeway.advance(tile.row0, tile.true_range, leeway)
         low = self._low.advance(tile, tile.low, tile.high).reshape(-1, SIDES * tile.width)
-        bounds = self._bounds(tile, low[PIVOT_BARS:], sums[0])
+        bounds = self._bounds(tile, low[PIVOT_BARS:], leeway)
         row, place = self._new_pivots(tile, low)
         drawn = self._draw(row, place, (tile.row0 - PIVOT_BARS + row).astype(np.float64), low[row, place], bounds)
         self._follow(tile, bounds[PIVOT_BARS:], drawn)
-        return None
 
-    def _bounds(self, tile: Tile, low: Floats, true_range_sum: Floats) -> Floats:
+    def _bounds(self, tile: Tile, low: Floats, leeway: Floats) -> Floats:
         """Return what a line may reach and still hold, shape (20 + rows, places): from 20 bars before the tile on."""
         bounds = tile.work.floats("trend bound", PIVOT_BARS + tile.rows, low.shape[1])
         bounds[:PIVOT_BARS] = self._bound
         own = bounds[PIVOT_BARS:]
-        leeway = np.multiply(true_range_sum, LEEWAY * self.averages[0].weight, out=tile.scratch("a"))
         sided = (tile.rows, SIDES, tile.width)
         np.add(low.reshape(sided), leeway[:, None], out=own.reshape(sided))
         rounding = np.absolute(low, out=tile.work.floats("trend rounding", *low.shape))
@@ -160,7 +159,7 @@ class TrendLines(Family):
                 holds[drawn.gone_at[gone[k] : gone[k + 1]]] = False
             np.sum(self._holds.view(np.int8), axis=0, dtype=np.int8, out=count)
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         counts = self._counts(tile)
         np.copyto(tile.out("trend_up_count"), counts[:, : tile.width])
         np.copyto(tile.out("trend_down_count"), counts[:, tile.width :])

@@ -6,11 +6,11 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import VOLUME_WINDOWS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.recursions import Recursion
 from quantmatrix_pipeline.indicators.tile import Tile, where_zero
-from quantmatrix_pipeline.indicators.windows import RollingReduction, sum_step
+from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, sum_step
 
 _TO_20 = [sum_step(*pair) for pair in ((1, 1), (2, 2), (1, 4), (5, 5), (10, 10))]
 _TO_50 = [*_TO_20, *(sum_step(*pair) for pair in ((20, 20), (10, 40)))]
@@ -27,21 +27,16 @@ class VolumeAverages(Family):
     memory = max(VOLUME_WINDOWS) - 1
 
     def __init__(self, width: int) -> None:
-        self._shares = RollingReduction(np.add, _TO_50, width)
-        self._money = RollingReduction(np.add, _TO_20, width)
+        self._shares = RollingReduction(Reduction.SUM, _TO_50, VOLUME_WINDOWS, width)
+        self._money = RollingReduction(Reduction.SUM, _TO_20, (20,), width)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        volume = tile.scratch("volume")
-        np.copyto(volume, tile.volume)
-        for n, total in self._shares.advance(tile, volume):
-            if n in VOLUME_WINDOWS:
-                np.multiply(total, 1.0 / n, out=tile.out(f"volume_avg_{n}d"))
-        money = np.multiply(tile.close, volume, out=tile.scratch("money"))
-        for n, total in self._money.advance(tile, money):
-            if n == 20:
-                np.multiply(total, 1.0 / n, out=tile.out("dollar_volume_20d"))
+    def feed(self, tile: Tile) -> None:
+        averages = [tile.out(f"volume_avg_{n}d") for n in VOLUME_WINDOWS]
+        self._shares.advance(tile.row0, tile.volume, [1.0 / n for n in VOLUME_WINDOWS], averages)
+        money = np.multiply(tile.close, tile.volume, out=tile.scratch("money"))
+        self._money.advance(tile.row0, money, [1.0 / 20], [tile.out("dollar_volume_20d")])
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         usual = tile.out("volume_avg_20d")
         still = where_zero(usual, tile)
         relative = np.divide(tile.volume, usual, out=tile.out("relative_volume_20d"))
@@ -56,22 +51,29 @@ class OnBalanceVolume(Family):
     """
 
     columns = ("obv",)
-    averages = (Recursion(first=0, seed=0, keep=1.0, weight=1.0),)  # a sum that keeps everything
     memory = None
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
-        raised, up, down = tile.scratch("a"), tile.flags("up"), tile.flags("down")
-        np.multiply(tile.close_before, 1.0 + TOLERANCE, out=raised)
-        np.greater(tile.close, raised, out=up)
-        np.multiply(tile.close, 1.0 + TOLERANCE, out=raised)
-        np.less(raised, tile.close_before, out=down)
-        if tile.row0 == 0:
-            up[0] = True  # the first bar has no close before it, and counts
-        sign = np.subtract(up.view(np.int8), down.view(np.int8), out=up.view(np.int8))
-        np.multiply(tile.volume, sign, out=inputs[0])
+    def __init__(self, width: int) -> None:
+        self._total = np.zeros(width)
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
-        np.copyto(tile.out("obv"), sums[0])
+    def feed(self, tile: Tile) -> None:
+        _on_balance(
+            tile.row0, 1.0 + TOLERANCE, tile.close, tile.close_before, tile.volume, self._total, tile.out("obv")
+        )
+
+
+@compiled
+def _on_balance(
+    row0: int, above: float, close: Floats, before: Floats, volume: Floats, total: Floats, out: Floats
+) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        first = 1.0 if row0 + k == 0 else 0.0  # the first bar has no close before it, and counts
+        for i in range(width):
+            rises = 1.0 if close[k, i] > before[k, i] * above else first
+            falls = 1.0 if close[k, i] * above < before[k, i] else 0.0
+            total[i] += volume[k, i] * (rises - falls)
+            out[k, i] = total[i]
 
 
 class YearToDateVwap(Family):
@@ -88,7 +90,7 @@ class YearToDateVwap(Family):
     def __init__(self, width: int) -> None:
         self._sums = np.full((2, width), np.nan)
 
-    def feed(self, tile: Tile, inputs: Floats) -> None:
+    def feed(self, tile: Tile) -> None:
         sums = self._tile_sums(tile)
         money, shares = sums[:, 0], sums[:, 1]
         np.copyto(shares, tile.volume)
@@ -105,7 +107,7 @@ class YearToDateVwap(Family):
             last = now
         np.copyto(self._sums, last)
 
-    def write(self, tile: Tile, sums: Floats, second_sums: Floats) -> None:
+    def write(self, tile: Tile) -> None:
         own = self._tile_sums(tile)
         money, shares = own[:, 0], own[:, 1]
         still = where_zero(shares, tile)

@@ -7,13 +7,21 @@ bars alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile, Workspace
+
+
+class Reduction(IntEnum):
+    """How two reductions become that of both."""
+
+    SUM, HIGHEST, LOWEST = range(3)
 
 
 @dataclass(frozen=True)
@@ -42,76 +50,68 @@ def extreme_steps(windows: Sequence[int]) -> list[Step]:
     return steps
 
 
-class _Past:
-    """The tile's rows and those up to `depth` before them; anything finite stands before the first bar.
-
-    Where few rows before are asked for, only they are kept from tile to tile: the tile's own stand in scratch memory
-    that never leaves the cache. Otherwise all are kept in a ring of whole tiles, overwritten in turn.
-    """
-
-    def __init__(self, size: int, depth: int, width: int) -> None:
-        self._name = f"last {size}"
-        self._depth = depth
-        self._ring = depth > TILE_ROWS
-        self._capacity = TILE_ROWS * (1 + -(-depth // TILE_ROWS))
-        self._kept = np.zeros((self._capacity if self._ring else depth, width))
-
-    def begin(self, row0: int, rows: int, work: Workspace, scope: str) -> Floats:
-        """Return the tile's own rows, to be written."""
-        self._row0, self._rows = row0, rows
-        if self._ring:
-            start = row0 % self._capacity
-            return self._kept[start : start + rows]  # whole tiles fit the ring, so these never wrap
-        self._near = work.floats(f"{scope} {self._name}", self._depth + rows, self._kept.shape[1])
-        self._near[: self._depth] = self._kept
-        return self._near[self._depth :]
-
-    def lagged(self, lag: int) -> Iterator[tuple[slice, Floats]]:
-        """Yield the rows `lag` bars earlier, in one piece or two, each with the tile's rows that it belongs to."""
-        if not self._ring:
-            yield slice(0, self._rows), self._near[self._depth - lag : self._depth - lag + self._rows]
-            return
-        start = (self._row0 - lag) % self._capacity
-        head = min(self._rows, self._capacity - start)
-        yield slice(0, head), self._kept[start : start + head]
-        if head < self._rows:
-            yield slice(head, self._rows), self._kept[: self._rows - head]
-
-    def end(self) -> None:
-        """Keep what later tiles will ask for."""
-        if not self._ring:
-            self._kept[:] = self._near[self._rows :]
-
-
 class RollingReduction:
-    """A reduction (`np.add`, `np.maximum`, `np.minimum`) over the last n bars, for each size that `steps` makes.
+    """A reduction over the last n bars, for each n of `windows`, that goes on from tile to tile.
 
-    Only the sizes that a longer one reads back in time are kept from tile to tile. Rows with fewer than n bars before
-    them hold a reduction with zeros: the caller's look-back hides them.
+    Rows with fewer than n bars before them hold a reduction with zeros: the caller's look-back hides them. An extreme
+    is no number only where the bar itself is none.
     """
 
-    def __init__(self, operation: np.ufunc, steps: Sequence[Step], width: int) -> None:
-        self._operation = operation
-        self._steps = steps
-        depth: dict[int, int] = {}
-        for step in steps:
-            depth[step.earlier] = max(depth.get(step.earlier, 0), step.lag)
-        self._past = {size: _Past(size, lag, width) for size, lag in depth.items()}
+    def __init__(self, reduction: Reduction, steps: Sequence[Step], windows: Sequence[int], width: int) -> None:
+        """`windows` are among the sizes that the steps make, each from earlier ones; size 1 is the bars themselves."""
+        sizes = [1, *(step.size for step in steps)]
+        depth = {size: 1 + max((step.lag for step in steps if step.earlier == size), default=0) for size in sizes}
+        begin = dict(zip(sizes, np.cumsum([0, *depth.values()]).tolist(), strict=False))
+        self._reduction = int(reduction)
+        self._rings = np.array([(begin[size], depth[size]) for size in sizes])
+        self._steps = np.array([(sizes.index(step.recent), sizes.index(step.earlier), step.lag) for step in steps])
+        self._places = np.array([sizes.index(n) for n in windows])
+        self._past = np.zeros((sum(depth.values()), width))
 
-    def advance(self, tile: Tile, x: Floats) -> Iterator[tuple[int, Floats]]:
-        """Take in the tile's bars and yield each size with its reductions, in the order of the steps.
+    def advance(self, row0: int, x: Floats, factors: Sequence[float], outs: Sequence[Floats]) -> None:
+        """Take in the bars from `row0` on; write, for each window, the reduction times its factor.
 
-        `x` and the reductions have the shape (rows, width). A yielded array is read only, and good until the next; the
-        iteration has to be finished, since only then is kept what the next tile needs.
+        `x` and each of `outs` have the shape (rows, width).
         """
-        scope = self._operation.__name__
-        now = {size: past.begin(tile.row0, tile.rows, tile.work, scope) for size, past in self._past.items()}
-        np.copyto(now[1], x)
-        for step in self._steps:
-            into = now[step.size] if step.size in now else tile.scratch(f"{scope} {step.size}")
-            recent = now[step.recent]
-            for part, earlier in self._past[step.earlier].lagged(step.lag):
-                self._operation(recent[part], earlier, out=into[part])
-            yield step.size, into
-        for past in self._past.values():
-            past.end()
+        at = (self._rings, self._steps, self._places)
+        _reduce(self._reduction, row0, x, *at, self._past, np.array(factors), tuple(outs))
+
+
+@compiled
+def _reduce(
+    reduction: int,
+    row0: int,
+    x: Floats,
+    rings: npt.NDArray[np.int64],
+    steps: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    past: Floats,
+    factors: Floats,
+    outs: tuple[Floats, ...],
+) -> None:
+    """Each size has a ring of rows in `past`, as many as a later step reaches back."""
+    rows, width = x.shape
+    for k in range(rows):
+        bar = row0 + k
+        into = rings[0, 0] + bar % rings[0, 1]
+        for i in range(width):
+            past[into, i] = x[k, i]
+        for s in range(len(steps)):
+            recent, earlier, lag = steps[s]
+            into = rings[s + 1, 0] + bar % rings[s + 1, 1]
+            a = rings[recent, 0] + bar % rings[recent, 1]
+            b = rings[earlier, 0] + (bar - lag) % rings[earlier, 1]
+            if reduction == 0:
+                for i in range(width):
+                    past[into, i] = past[a, i] + past[b, i]
+            elif reduction == 1:
+                for i in range(width):
+                    past[into, i] = past[b, i] if past[b, i] > past[a, i] else past[a, i]
+            else:
+                for i in range(width):
+                    past[into, i] = past[b, i] if past[b, i] < past[a, i] else past[a, i]
+        for n in range(len(places)):
+            own = rings[places[n], 0] + bar % rings[places[n], 1]
+            out, factor = outs[n], factors[n]
+            for i in range(width):
+                out[k, i] = past[own, i] * factor
