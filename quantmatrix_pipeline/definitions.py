@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from dagster import Definitions, definitions, in_process_executor
 
-from quantmatrix_pipeline.assets import breadth, coverage, indicators, prices, profiles, universe
+from quantmatrix_pipeline.assets import backup, breadth, coverage, indicators, prices, profiles, universe
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import alerts, backfill, jobs, schedules, stale
+from quantmatrix_pipeline.automation import backup as backup_jobs
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
 from quantmatrix_pipeline.checks import indicators as indicator_checks
@@ -37,14 +39,16 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *breadth.build(partitions),
             *coverage.build(partitions),
             *profiles.build(),
+            *backup.build(),
         ],
         asset_checks=[
             *price_checks.build(),
             *indicator_checks.build(),
             *breadth_checks.build(),
             *coverage_checks.build(),
+            *backup_checks.build(),
         ],
-        jobs=[*jobs.build(), *backfill.jobs()],
+        jobs=[*jobs.build(), *backfill.jobs(), *backup_jobs.jobs()],
         schedules=schedules.build(settings.nightly_cron, timezone),
         sensors=[*stale.build(), *backfill.sensors(), *alerts.build()],
         resources={"platform": Platform()} | dict(resource_overrides or {}),

@@ -127,6 +127,22 @@ class MigrationError(WarehouseError):
     """A migration failed, or an applied one was edited since."""
 
 
+class BackupError(WarehouseError):
+    """A backup could not be taken, read or put back; says what of it, and that nothing half done counts."""
+
+
+class NoSuchBackup(QuantMatrixError):
+    """No complete backup bears this name; names those that there are."""
+
+    exit_code = 2
+
+
+class NotEmpty(QuantMatrixError):
+    """A restore would take the place of something; says of what, and the word that allows it."""
+
+    exit_code = 2
+
+
 # --- sources --------------------------------------------------------------------------------------------------------
 
 

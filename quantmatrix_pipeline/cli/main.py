@@ -14,6 +14,7 @@ from quantmatrix_pipeline import __version__
 from quantmatrix_pipeline.cli import (
     ask,
     backfill,
+    backup,
     bench,
     chain,
     chart,
@@ -53,6 +54,7 @@ app.command("chart")(chart.chart)
 app.command("backfill")(backfill.backfill)
 app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
+app.add_typer(backup.app, name="backup")
 app.add_typer(symbols.app, name="symbols")
 app.add_typer(ask.app, name="vendors")
 app.add_typer(gaps.app, name="gaps")

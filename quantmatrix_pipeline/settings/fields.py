@@ -89,6 +89,10 @@ class Settings(VendorFields):
         validation_alias=AliasChoices("QM_DATABASE_URL", "DATABASE_URL"),
         description="an external PostgreSQL 15 or newer; unset: the embedded one under QM_DATA_DIR",
     )
+    backup_url: SecretStr | None = Field(
+        None, description="a folder, or an address that fsspec knows; unset: the folder backups in QM_DATA_DIR"
+    )
+    backup_keep: int = Field(12, ge=1, le=10_000, description="how many complete backups are kept, the newest")
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("QM_REDIS_URL", "RLC_REDIS_URL", "REDIS_URL"),

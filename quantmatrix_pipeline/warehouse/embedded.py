@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import secrets
 import shutil
 import signal
@@ -118,7 +117,7 @@ class EmbeddedServer:
                 return
             done = self._pg_ctl(account, "stop", "-m", "fast")
             if done.returncode:
-                raise EmbeddedServerError(f"the server in {self.folder} does not stop: {_gist(done.stderr)}")
+                raise EmbeddedServerError(f"the server in {self.folder} does not stop: {programs.gist(done.stderr)}")
 
     def is_running(self) -> bool:
         """Whether the server takes a connection now (tried twice)."""
@@ -204,7 +203,7 @@ class EmbeddedServer:
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            raise EmbeddedServerError(f"initdb in {self.folder} failed: {_gist(done.stderr)}")
+            raise EmbeddedServerError(f"initdb in {self.folder} failed: {programs.gist(done.stderr)}")
         with (unfinished / "postgresql.conf").open("a") as configuration:
             configuration.write("\ninclude 'quantmatrix.conf'\n")
         unfinished.rename(self.data)
@@ -229,7 +228,7 @@ class EmbeddedServer:
                 return
             complaint = start_log.read_text(errors="replace") if start_log.exists() else done.stderr
         raise EmbeddedServerError(
-            f"the server in {self.folder} does not start: {_gist(complaint)} (its log: {self.log})"
+            f"the server in {self.folder} does not start: {programs.gist(complaint)} (its log: {self.log})"
         )
 
     def _complete(self) -> None:
@@ -398,9 +397,3 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _gist(text: str) -> str:
-    """Return the last lines of a program's complaint as one, without PostgreSQL's time stamps."""
-    lines = [re.sub(r"^\S+ \S+ \S+ \[\d+\] ", "", line.strip()) for line in text.splitlines() if line.strip()]
-    return "; ".join(lines[-3:]) or "no message"

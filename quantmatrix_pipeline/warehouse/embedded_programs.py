@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -197,3 +198,9 @@ def hand_over(account: Account | None, *paths: Path) -> None:
         for path in (top, *top.rglob("*")):
             if path.lstat().st_uid != account.uid:
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def gist(text: str) -> str:
+    """Return the last lines of a program's complaint as one, without PostgreSQL's time stamps."""
+    lines = [re.sub(r"^\S+ \S+ \S+ \[\d+\] ", "", line.strip()) for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-3:]) or "no message"

@@ -20,6 +20,7 @@ from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
 LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104, "gaps": 7105, "backfill": 7106}
+LOCKS |= {"backup": 7124}  # writes no table; of two backups at once one would remove what the other relies on
 
 # The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded,
 # which saves a fifth of a large COPY.

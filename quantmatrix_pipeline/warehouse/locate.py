@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import migrations
-from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline.warehouse.embedded import SUPERUSER, EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 # On a server of the user's, Dagster's own tables lie in this schema of the same database; migration 0001 makes it.
@@ -23,6 +23,28 @@ class Locations:
     writer: str
     reader: str
     dagster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a database is ours to back up.
+
+    Attributes
+    ----------
+    name
+        `warehouse` or `dagster`.
+    url
+        For the owner of the tables.
+    schema
+        Where the tables lie.
+    administrator
+        For a role that may make databases beside it, where there is one.
+    """
+
+    name: str
+    url: str
+    schema: str
+    administrator: str
 
 
 def embedded(settings: Settings) -> EmbeddedServer:
@@ -60,6 +82,21 @@ def locate(settings: Settings, *, start: bool = True) -> Locations:
         writer=server.url(role="qm_writer"),
         reader=server.url(role="qm_reader"),
         dagster=server.url(database="dagster", role="qm_owner"),
+    )
+
+
+def kept(settings: Settings) -> tuple[Kept, ...]:
+    """Return the warehouse and Dagster's storage: two databases of the embedded server, two schemas of a user's."""
+    where = locate(settings)
+    if settings.database_url is not None:
+        return (
+            Kept("warehouse", where.owner, "public", where.owner),
+            Kept("dagster", where.owner, DAGSTER_SCHEMA, where.owner),
+        )
+    administrator = embedded(settings).url("postgres", SUPERUSER)
+    return (
+        Kept("warehouse", where.owner, "public", administrator),
+        Kept("dagster", where.dagster, "public", administrator),
     )
 
 
