@@ -1,22 +1,44 @@
 """The asset of the operations: copies of the databases."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, AssetSpec, MaterializeResult, multi_asset
 
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.assets.metadata import column_schema, table
 from quantmatrix_pipeline.backups.create import create
 from quantmatrix_pipeline.resources.platform import Platform
+
+DESCRIPTION = """\
+The databases' newest dump, with a count and a hash of each table; the newest QM_BACKUP_KEEP are kept.
+
+Not partitioned by session: a copy holds all sessions, as they are when it is taken.
+"""
+PARTS = column_schema(
+    [
+        ("part", "text", "warehouse, or dagster: its runs, events and ticks"),
+        ("bytes", "integer", "of the dump"),
+        ("tables", "integer", "in it; of a partitioned table its parts"),
+        ("rows", "integer", "in all of them"),
+        ("sha256", "text", "of the dump"),
+    ]
+)
 
 
 def build() -> list[AssetsDefinition]:
     """Return the backups' asset."""
 
-    @asset(name="backup", group_name="operations", owners=[OWNER], kinds={"postgres"}, code_version="1")
-    def databases(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
-        """The databases' newest dump, with a count and a hash of each table; the newest QM_BACKUP_KEEP are kept.
+    spec = AssetSpec(
+        "backup",
+        description=DESCRIPTION,
+        group_name="operations",
+        owners=[OWNER],
+        kinds={"postgres"},
+        code_version="1",
+        metadata={"dagster/column_schema": PARTS},
+    )
 
-        Not partitioned by session: a copy holds all sessions, as they are when it is taken.
-        """
+    # A step of another name than the asset's: the job bears that one, and Dagster wants the names of both to differ.
+    @multi_asset(name="dump_databases", specs=[spec])
+    def dump_databases(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         taken = create(platform.settings)
         return MaterializeResult(
             metadata={
@@ -33,4 +55,4 @@ def build() -> list[AssetsDefinition]:
             }
         )
 
-    return [databases]
+    return [dump_databases]

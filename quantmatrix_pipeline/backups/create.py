@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -83,7 +83,10 @@ def _dump_all(store: Store, name: str, databases: tuple[Kept, ...]) -> tuple[tup
             try:
                 dump(database.url, database.schema, state, written.write)
             except BaseException:
-                state.connection.cancel_safe()
+                # A cancellation that comes between two statements ends none.
+                while not tables.done():
+                    state.give_up()
+                    wait([tables], timeout=0.2)
                 raise
             part = Part(
                 name=database.name,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from quantmatrix_pipeline.errors import WarehouseUnavailable
+from quantmatrix_pipeline.errors import BackupError, WarehouseUnavailable
 from quantmatrix_pipeline.warehouse.engine import masked
 
 # How values are written as text, whatever the server's or the role's settings: the same rows must give the same hash.
@@ -43,6 +44,7 @@ class Snapshot:
 
     connection: psycopg.Connection[Any]
     id: str
+    _given_up: threading.Event = field(default_factory=threading.Event)
 
     @property
     def server(self) -> str:
@@ -50,11 +52,24 @@ class Snapshot:
         return str(self.connection.info.parameter_status("server_version"))
 
     def contents(self, schema: str) -> dict[str, Contents]:
-        """Return what each table of a schema holds in this state; of a partitioned table its parts."""
+        """Return what each table of a schema holds in this state; of a partitioned table its parts.
+
+        Raises
+        ------
+        BackupError
+            Another thread has said `give_up`.
+        """
         names = [name for (name,) in self.connection.execute(_TABLES, (schema,)).fetchall()]
         return {name: self._of(schema, name) for name in names}
 
+    def give_up(self) -> None:
+        """End what another thread is reading, now and from now on; to be said again until that thread has ended."""
+        self._given_up.set()
+        self.connection.cancel_safe()
+
     def _of(self, schema: str, name: str) -> Contents:
+        if self._given_up.is_set():
+            raise BackupError("given up")
         statement = sql.SQL(_CONTENTS).format(table=sql.Identifier(schema, name))
         row = self.connection.execute(statement).fetchone()
         assert row is not None

@@ -22,8 +22,8 @@ from quantmatrix_pipeline.warehouse.engine import masked
 # A restore in the place of something waits so long for those who are reading or writing it.
 LOCK_WAIT = "60s"
 
-# Everything in a schema but what extensions put there; identity columns' sequences go with their tables. The schema itself
-# stays: it may not be ours to make again.
+# Everything in a schema but what extensions put there; identity columns' sequences go with their tables. The schema
+# itself stays: it may not be ours to make again.
 _CLEAR = """
 SET client_min_messages = 'warning';
 SET lock_timeout = '{wait}';
