@@ -119,6 +119,12 @@ class WarehouseUnavailable(WarehouseError):
     """The database does not answer."""
 
 
+class KnownNoMore(WarehouseError):
+    """What was known at a moment can't be told any more: versions of then were given up."""
+
+    exit_code = 2
+
+
 class EmbeddedServerError(WarehouseError):
     """The embedded PostgreSQL can't be started, reached or stopped; says where its log is."""
 

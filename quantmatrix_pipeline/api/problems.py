@@ -17,6 +17,7 @@ from quantmatrix_pipeline.errors import (
     DagsterRefused,
     DagsterUnreachable,
     EmbeddedServerError,
+    KnownNoMore,
     MembersUnknown,
     NoSuchRun,
     QuantMatrixError,
@@ -166,6 +167,8 @@ def _expected(request: Request, error: Exception) -> Response:
             return _response(error.status, error.kind, str(error), error.facts, **error.headers)
         case UnknownSymbol():
             return _response(HTTPStatus.NOT_FOUND, "unknown-symbol", str(error))
+        case KnownNoMore():
+            return _expected(request, refused([("as_of", str(error))]))
         case MembersUnknown():
             return _response(HTTPStatus.NOT_FOUND, "members-unknown", str(error))
         case NoSuchRun():

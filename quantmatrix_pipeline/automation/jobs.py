@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import AssetSelection, JobDefinition, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from quantmatrix_pipeline.automation import restate
+from quantmatrix_pipeline.automation import restate, retention
 
 RESTORE = "restore_daily_coverage"
 BACKFILL_STALE = "backfill_stale_daily"
@@ -23,7 +23,8 @@ _LIMITS = {"dagster/max_runtime": "7200"}
 def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
     """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
 
-    Two have no session: the profiles', which shares nothing with the chain and never waits for it, and `restate`.
+    Three have no session: the profiles', which shares nothing with the chain and never waits for it, `restate`, and
+    `enforce_retention`, which touches nothing that the chain reads.
     """
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
@@ -72,4 +73,5 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
             tags=_LIMITS,
         ),
         restate.build(_ONE_AT_A_TIME | _LIMITS),
+        retention.build(_LIMITS),
     ]

@@ -26,6 +26,7 @@ from quantmatrix_pipeline.cli import (
     reconcile,
     reload,
     repairs,
+    retention,
     status,
     symbols,
     up,
@@ -52,6 +53,7 @@ app.command("doctor")(doctor.doctor)
 app.command("reload")(reload.reload)
 app.command("chart")(chart.chart)
 app.command("backfill")(backfill.backfill)
+app.command("retention")(retention.retention)
 app.command("bench")(bench.bench)
 app.add_typer(db.app, name="db")
 app.add_typer(backup.app, name="backup")

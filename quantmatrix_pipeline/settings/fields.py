@@ -67,6 +67,10 @@ def _backfill(tier: str, default: int) -> Any:
     )
 
 
+def _retain(days: int, what: str) -> Any:
+    return Field(days, ge=0, le=36_500, description=f"how many days {what} are kept; 0: for ever")
+
+
 Vendors = Annotated[str, AfterValidator(_listed)]
 POLICY_FIELDS = (
     "policy_eod",
@@ -211,6 +215,10 @@ class Settings(VendorFields):
         0.2, gt=0, le=50, description="up to which difference two vendors' prices of one bar agree"
     )
     reconcile_volume_percent: float = Field(20, gt=0, le=100, description="the same of volumes, by the larger of both")
+    retain_5m_days: int = _retain(90, "5-minute bars, a month at a time")
+    retain_1m_days: int = _retain(365, "1-minute bars, a month at a time")
+    retain_revisions_days: int = _retain(0, "superseded versions of bars")
+    retain_logs_days: int = _retain(365, "runs, requests to vendors, ended backfill jobs, refusals that are settled")
     coverage_target: float = Field(0.90, gt=0, le=1, description="share of expected instruments that must be fresh")
     stage_flat_percent: float = Field(
         0.05, gt=0, le=10, description="weekly stage: up to this change in a week the 30-week average is flat"

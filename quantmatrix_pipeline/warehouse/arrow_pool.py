@@ -12,7 +12,7 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
-from quantmatrix_pipeline.errors import WarehouseError
+from quantmatrix_pipeline.errors import KnownNoMore, WarehouseError
 
 CONNECTIONS = 8  # of the server's 100, which Dagster and the writers share
 NO_TABLES = "its tables are missing or of another release: `qm db upgrade` brings them up"
@@ -26,6 +26,7 @@ _SESSION = """
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exceptions, and the server is going down or coming up
 _CANCELLED = "57014"
 _OVERLOADED = "53"  # out of connections, memory or disk
+_KNOWN_NO_MORE = "QM001"  # raised by require_bars_known_at()
 _UNDEFINED = ("42P01", "42703")  # table, column
 
 
@@ -119,7 +120,15 @@ class ArrowPool:
             return self._unavailable(TimeoutError(f"it took longer than {STATEMENT_SECONDS} s over a statement"))
         if state.startswith(_OVERLOADED):
             return self._unavailable(error)
-        return WarehouseError(str(error).strip().splitlines()[0])
+        return refused(error)
+
+
+def refused(error: adbc_driver_manager.Error, where: str = "") -> WarehouseError:
+    """Return the error of a statement that the server refused; `where` stands before its message."""
+    message = str(error).strip().splitlines()[0]
+    if error.sqlstate == _KNOWN_NO_MORE:
+        return KnownNoMore(message.rsplit("ERROR:", 1)[-1].strip())
+    return WarehouseError(where + message)
 
 
 def _run(connection: Any, sql: str, parameters: Sequence[object]) -> pa.Table:

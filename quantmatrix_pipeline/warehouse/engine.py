@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from quantmatrix_pipeline.errors import ChainBusy, WarehouseError, WarehouseUnavailable
-from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool
+from quantmatrix_pipeline.errors import ChainBusy, WarehouseUnavailable
+from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool, refused
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
 LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104, "gaps": 7105, "backfill": 7106}
@@ -164,8 +164,7 @@ class Warehouse:
             yield transaction
             connection.commit()
         except adbc_driver_manager.Error as error:
-            message = str(error).strip().splitlines()[0]
-            raise WarehouseError(f"{masked(self.url)}: {message}") from error
+            raise refused(error, f"{masked(self.url)}: ") from error
         finally:
             # Closing rolls back what was not committed; an idle reader would block a DROP.
             connection.close()
