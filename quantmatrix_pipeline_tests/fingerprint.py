@@ -18,10 +18,11 @@ WALL_CLOCK = {
     "as_of", "applied_at", "added_at", "beat_at", "computed_at", "created_at", "logged_at", "refreshed_at",
     "superseded_at", "updated_at",
 }  # fmt: skip
-# Who ticked when, and what a vendor was asked and how fast it answered: nothing of what a run is for.
+# Who ticked when, what a vendor was asked and how fast it answered, how often something happened: nothing of what a run
+# is for.
 OF_THE_MACHINE = {
-    "heartbeats", "provider_circuits", "provider_days", "provider_errors", "provider_health", "provider_latency",
-    "provider_requests", "provider_usage", "runs",
+    "backfill_counts", "gaps_found", "heartbeats", "provider_circuits", "provider_days", "provider_errors",
+    "provider_health", "provider_latency", "provider_requests", "provider_usage", "run_counts", "runs", "write_batches",
 }  # fmt: skip
 SYMBOL = "(SELECT min(symbol) FROM instrument_symbols s WHERE s.instrument_id = t.instrument_id AND s.valid_to IS NULL)"
 SOURCE = "(SELECT (vendor, basis, basis_date)::text FROM bar_sources b WHERE b.source_id = t.source_id)"

@@ -1,5 +1,7 @@
 """Assets of the coverage: the report of how fresh the tracked set is."""
 
+from dataclasses import asdict
+
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
 from quantmatrix_pipeline import clock
@@ -7,6 +9,7 @@ from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
 from quantmatrix_pipeline.assets.metadata import column_schema, table
 from quantmatrix_pipeline.assets.partitions import sessions_of
+from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.coverage.report import coverage_as_of, save
 from quantmatrix_pipeline.resources.cache import COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
@@ -36,18 +39,24 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     )
     def coverage_report(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """How many instruments are fresh as of the session, which are not, and the job that mends it."""
-        _, session = sessions_of(context)
+        first, session = sessions_of(context)
+        now = clock.now()
         report = coverage_as_of(
             platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target
         )
-        save(platform.warehouse, report, clock.now())
-        platform.cache.publish({COVERAGE: report.as_json()})
+        save(platform.warehouse, report, now)
+        fills = update_fill(platform.warehouse, platform.calendar, first, session, now)
+        platform.cache.publish({COVERAGE: report.published(now)})
         return MaterializeResult(
             metadata={
                 "headline": report.headline(),
                 "share_fresh": round(report.share, 4),
                 "buckets": table({"age": age, "instruments": n} for age, n in report.buckets.items()),
+                "by_group": table(
+                    {"group": group, **counts} for group, counts in {**report.by_index, **report.by_tier}.items()
+                ),
                 "stale": table({"age": age, "symbol": s} for age, symbols in report.stale.items() for s in symbols),
+                "fill": table(asdict(fill) | {"session": str(fill.session)} for fill in fills[-10:]),
             }
         )
 

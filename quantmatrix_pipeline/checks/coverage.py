@@ -4,7 +4,8 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 
 from quantmatrix_pipeline.assets.metadata import table
 from quantmatrix_pipeline.checks.context import session_of
-from quantmatrix_pipeline.coverage.report import NONE, STALE, CoverageReport, coverage_as_of
+from quantmatrix_pipeline.coverage.report import coverage_as_of
+from quantmatrix_pipeline.coverage.state import M5_INACTIVE, NONE, STALE, CoverageReport
 from quantmatrix_pipeline.resources.platform import Platform
 
 
@@ -33,7 +34,12 @@ def build() -> list[AssetChecksDefinition]:
             metadata={"over_48h": report.buckets[STALE], "symbols": table({"symbol": s} for s in report.stale[STALE])},
         )
 
-    return [coverage_at_target, nothing_over_48h]
+    @asset_check(asset="coverage_report")
+    def m5_of_last_session() -> AssetCheckResult:
+        """Each expected instrument has the last session's bars of five minutes; inactive while nothing fetches them."""
+        return AssetCheckResult(passed=True, metadata=dict(M5_INACTIVE))
+
+    return [coverage_at_target, nothing_over_48h, m5_of_last_session]
 
 
 def _report(context: AssetCheckExecutionContext, platform: Platform) -> CoverageReport:

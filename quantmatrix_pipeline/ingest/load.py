@@ -4,6 +4,7 @@ once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -39,7 +40,7 @@ from quantmatrix_pipeline.ingest.splits import Believed
 from quantmatrix_pipeline.ingest.tails import Tails
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
 from quantmatrix_pipeline.providers.contract import BarRequest
-from quantmatrix_pipeline.warehouse import actions, fetches, repairs
+from quantmatrix_pipeline.warehouse import actions, counters, fetches, repairs
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.history import mark_due
@@ -160,6 +161,7 @@ class DailyStore:
         np.minimum.at(first_bar, place, bars.session)
         with self._writer.transaction() as transaction:
             transaction.lock("bars_1d")
+            started = time.perf_counter()
             now = tables.learned_at(transaction, "bars", self._now)
             learned = actions.write_actions(transaction, _actions(answer, self._instruments, now))
             if learned or self._splits is None:
@@ -196,6 +198,8 @@ class DailyStore:
             columns = (self._asked.instrument_id, since, first_bar)
             begun = zip(*(column[moved].tolist() for column in columns), strict=True)
             fetches.move_cursors(transaction, answer.vendor, list(begun), now)
+            took = 1000 * (time.perf_counter() - started)
+            counters.note_batch(transaction, "bars_1d", answer.vendor, counts.inserted + counts.revised, took)
         self._begun[vendor] = since, first_bar
         self._tails.keep(stored_now(rows, sound), rows.concerned, np.unique(rows.stored["instrument_id"]))
         _count(self._report, answer, rows, verdict, counts, len(log), int(changed.sum()), mended)

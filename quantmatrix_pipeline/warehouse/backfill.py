@@ -231,6 +231,19 @@ def depth(warehouse: Warehouse) -> list[Depth]:
     return [Depth(**row._mapping) for row in rows]
 
 
+def waiting(warehouse: Warehouse, now: datetime) -> tuple[int, datetime | None]:
+    """Return how many jobs a worker could take now, and since when the one that has waited longest could be taken."""
+    row = warehouse.rows(
+        """
+        SELECT count(*) AS jobs, min(CASE WHEN state = 'running' THEN leased_until ELSE not_before END) AS since
+        FROM backfill_jobs
+        WHERE (state = 'queued' AND not_before <= :now) OR (state = 'running' AND leased_until < :now)
+        """,
+        now=now,
+    )[0]
+    return row.jobs, row.since
+
+
 def claimable(warehouse: Warehouse, now: datetime) -> int:
     """Count the jobs that a worker could take now."""
     return int(

@@ -79,6 +79,15 @@ def newest(warehouse: Warehouse) -> tuple[dict[str, Any], datetime] | None:
     return (dict(rows[0].report), rows[0].computed_at) if rows else None
 
 
+def newest_vendors(warehouse: Warehouse) -> set[str]:
+    """Return who gave the daily bars of the newest session that has any."""
+    rows = warehouse.rows("""
+        SELECT DISTINCT b.vendor FROM price_data_1d p JOIN bar_sources b USING (source_id)
+        WHERE p.session = (SELECT max(session) FROM price_data_1d)
+    """)
+    return {row.vendor for row in rows}
+
+
 def beat(warehouse: Warehouse, name: str, now: datetime, detail: Mapping[str, Any] | None = None) -> None:
     """Note that something that runs unattended is alive."""
     warehouse.execute(

@@ -191,11 +191,22 @@ def counted(warehouse: Warehouse, first: date, last: date) -> dict[int, Counted]
 def write(warehouse: Warehouse, gaps: pa.Table, now: datetime) -> tuple[int, int]:
     """Make the gaps of daily bars those given (`GAPS`); return how many rows came and went.
 
-    What stands there already stays as it is, with the moment at which it was found.
+    What stands there already stays as it is, with the moment at which it was found. `gaps_found` counts those that
+    should have bars and touch no gap that was known: one that only grew or changed its reason is no new one.
     """
     with warehouse.arrow() as transaction:
         transaction.lock("gaps")
         transaction.stage("scanned", gaps)
+        transaction.execute(f"""
+            INSERT INTO gaps_found AS f (interval, gaps)
+            SELECT '1d', count(*) FROM scanned g
+            WHERE {OPEN} AND NOT EXISTS (
+                SELECT FROM bar_gaps known
+                WHERE known.instrument_id = g.instrument_id AND known.interval = '1d'
+                  AND known.first_session <= g.last_session AND known.last_session >= g.first_session
+            )
+            ON CONFLICT (interval) DO UPDATE SET gaps = f.gaps + excluded.gaps
+        """)
         gone = _count(
             transaction,
             """

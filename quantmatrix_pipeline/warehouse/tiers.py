@@ -70,6 +70,12 @@ def counts(warehouse: Warehouse) -> dict[str, int]:
     return {row.tier: row.n for row in rows}
 
 
+def of_tracked(warehouse: Warehouse) -> dict[int, str]:
+    """Return instrument_id -> tier of the tracked instruments."""
+    rows = warehouse.rows("SELECT instrument_id, tier FROM symbol_universe WHERE active")
+    return {row.instrument_id: row.tier for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class Night:
     """The tracked set of one night: symbol -> tier, and the SHA-256 of the symbols, one per line."""

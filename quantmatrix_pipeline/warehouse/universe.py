@@ -135,6 +135,11 @@ def index_counts(warehouse: Warehouse) -> dict[str, int]:
     return {row.index_code: row.members for row in rows}
 
 
+def indexes_ever(warehouse: Warehouse) -> set[str]:
+    """Return the indexes that have members, or had some once."""
+    return {row.index_code for row in warehouse.rows("SELECT DISTINCT index_code FROM index_constituents")}
+
+
 # --- watch list -------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.coverage import report
+from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
@@ -81,6 +82,7 @@ def _fill(warehouse: Warehouse) -> None:
     record_history(warehouse, HISTORY_FROM, SESSION, now=NOW)
     record_breadth(warehouse, HISTORY_FROM, SESSION, now=NOW)
     report.save(warehouse, report.coverage_as_of(warehouse, calendar, SESSION, target=0.9), NOW)
+    update_fill(warehouse, calendar, HISTORY_FROM, SESSION, NOW)
 
 
 def _store_adjusted(warehouse: Warehouse) -> None:

@@ -19,6 +19,7 @@ EVERY_ROUTE = {
     "/api/v1/market/atr": "/api/v1/market/atr?symbol=IBM",
     "/api/v1/market/breadth": "/api/v1/market/breadth?start=2012-06-01&limit=50",
     "/api/v1/market-data/coverage": "/api/v1/market-data/coverage",
+    "/api/v1/market-data/coverage/history": "/api/v1/market-data/coverage/history?start=2013-01-02",
     "/api/v1/market-data/coverage/{symbol}": "/api/v1/market-data/coverage/BARE",
     "/api/v1/snapshots": "/api/v1/snapshots",
     "/api/v1/snapshots/{symbol}": "/api/v1/snapshots/GOOG",

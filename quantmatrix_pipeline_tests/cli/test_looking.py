@@ -39,6 +39,19 @@ def test_coverage_names_the_stale_and_its_json_has_every_bucket(filled: Installa
     assert sum(body["buckets"].values()) == body["expected"] == counted(filled, "symbol_universe")
     assert body["buckets"]["none"] == 1
     assert body["stale"]["none"] == ["GHOST"]
+    assert body["by_index"]["DOW30"]["none"] == 1
+    assert body["by_tier"] == {"T0": body["buckets"]}
+
+
+def test_coverage_shows_how_full_the_newest_sessions_are(filled: Installation) -> None:
+    body = json.loads(filled.qm("coverage", "--json", "--history", "3").stdout)
+    assert [day["session"] for day in body["history"]] == [str(day) for day in filled.folder.sessions[-3:]]
+    with psycopg.connect(filled.url) as connection:
+        stored = connection.execute(
+            "SELECT count(*) FROM price_data_1d WHERE session = %s AND quality_score > 0", [filled.folder.sessions[-1]]
+        ).fetchone()
+    assert body["history"][-1]["bars"] == body["history"][-1]["snapshots"] == (stored or [None])[0]
+    assert body["history"][-1]["expected"] == body["expected"]
 
 
 @pytest.mark.parametrize("command", ["status", "coverage"])

@@ -92,6 +92,8 @@ def test_coverage_below_the_promise_and_bars_two_sessions_old_fail_their_checks(
     assert (target.passed, target.metadata["share"].value, target.metadata["target"].value) == (False, 0.75, 0.9)
     assert (old.passed, old.metadata["over_48h"].value) == (False, 1)
     assert old.metadata["symbols"].value.records[0].data == {"symbol": "BBB"}
+    five_minutes = done.checks["m5_of_last_session"]
+    assert (five_minutes.passed, five_minutes.metadata["enabled"].value) == (True, False)
     monkeypatch.setenv("QM_COVERAGE_TARGET", "0.7")
     lenient = chain.run(TONIGHT)
     assert lenient.checks["coverage_at_target"].passed

@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from quantmatrix_pipeline.coverage.report import CoverageReport, coverage_as_of
+from quantmatrix_pipeline.coverage.report import coverage_as_of
+from quantmatrix_pipeline.coverage.state import CoverageReport
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.record import update_snapshots
@@ -72,6 +73,15 @@ def test_every_instrument_is_in_one_bucket_and_each_but_the_fresh_is_named(
     assert found.stale == {"24-48h": ["AAA"], ">48h": ["BBB"], "none": []}
     assert (found.tracked_count, found.expected, found.delisted) == (4, 3, 1)
     assert sum(found.buckets.values()) == found.expected
+    assert found.by_tier == {"T0": found.buckets}
+    # Each session as it was filled: CCC is there until its last day, and nothing before the first bars.
+    filled = {
+        row.session: row for row in warehouse.rows("SELECT session, expected, bars, snapshots FROM coverage_fill")
+    }
+    assert sorted(filled) == DAYS
+    assert [tuple(filled[day])[1:4] for day in (DAYS[0], DAYS[10], DAYS[11], DAYS[-2], TONIGHT)] == [
+        (4, 4, 0), (4, 4, 0), (3, 3, 0), (3, 2, 0), (3, 1, 1),
+    ]  # fmt: skip
     # On a session before its last day it was expected like the others.
     earlier = report(warehouse, DAYS[10])
     assert (earlier.expected, earlier.delisted, earlier.buckets["<=24h"]) == (4, 0, 4)

@@ -166,6 +166,9 @@ def test_redis_holds_the_keys_that_users_know_after_a_run(
         health = json.loads(client.get("coverage:health:last"))
     assert (health["session"], health["status"]) == (str(TONIGHT), "degraded")
     assert health["headline"].startswith(f"{TONIGHT} degraded: 1 of 31 instruments fresh")
+    assert (health["daily"]["count"], health["daily"]["freshness"]["none"]) == (1, 30)
+    assert health["by_index"]["DOW30"] == {"<=24h": 0, "24-48h": 0, ">48h": 0, "none": 30}
+    assert health["m5"]["enabled"] is False
 
 
 def test_a_redis_that_does_not_answer_harms_no_run(

@@ -15,7 +15,7 @@ from quantmatrix_pipeline.errors import ChainBusy, VendorUnavailable
 from quantmatrix_pipeline.ingest.backfill import LIVE_FIRST, Pace, work
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.warehouse import backfill as queue
-from quantmatrix_pipeline.warehouse import instruments, universe
+from quantmatrix_pipeline.warehouse import counters, instruments, universe
 from quantmatrix_pipeline.warehouse.backfill import MAX_ATTEMPTS, Job
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -80,7 +80,7 @@ STEP = st.one_of(
 @given(st.lists(STEP, max_size=40))
 def test_whatever_two_workers_do_each_job_ends_once(warehouse: Warehouse, steps: list[tuple[str, int, object]]) -> None:
     """A killed worker comes back with what it held before, as a paused process does: that must change nothing."""
-    warehouse.execute("TRUNCATE backfill_jobs")
+    warehouse.execute("TRUNCATE backfill_jobs, backfill_counts")
     now = NOW
     fill(warehouse, 6, now)
     held: list[list[Job]] = [[], []]
@@ -124,6 +124,10 @@ def test_whatever_two_workers_do_each_job_ends_once(warehouse: Warehouse, steps:
         assert row.attempts <= MAX_ATTEMPTS
         # Failed without a word of its workers: all of them died over it.
         assert ended[row.job_id] == (0 if row.reason == queue.NO_WORKER else 1)
+    counted = warehouse.rows("""
+        SELECT tier, unnest(ARRAY['enqueued', state]) AS event, count(*) AS jobs FROM backfill_jobs GROUP BY 1, 2
+    """)
+    assert counters.backfill_counts(warehouse) == {(row.tier, row.event): row.jobs for row in counted}
 
 
 def test_two_workers_at_once_share_the_queue_and_fetch_nothing_twice(warehouse: Warehouse) -> None:

@@ -38,9 +38,35 @@ class Coverage(BaseModel):
     indices: dict[str, int] = Field(description="index -> its active members")
     daily: IntervalCoverage
     m5: IntervalCoverage
-    status: Literal["ok", "degraded", "unknown"]
+    by_index: dict[str, dict[str, int]] = Field(
+        description="index -> age in sessions -> its active members, as of the report"
+    )
+    by_tier: dict[str, dict[str, int]] = Field(
+        description="tier -> age in sessions -> expected instruments, as of the report"
+    )
+    status: Literal["ok", "degraded", "unknown"] = Field(
+        description="now: the report's, and degraded as well once a later session has closed without a report"
+    )
+    reasons: list[str] = Field(description="why, the gravest first")
+    job: str | None = Field(description="the job that mends the gravest; null where nothing is wrong")
     headline: str = Field(description="what an operator reads first: session, state, why, the job to press")
     meta: CoverageMeta
+
+
+class SessionFill(BaseModel):
+    """How full one session is, as of the last look at it."""
+
+    session: date
+    expected: int = Field(ge=0, description="tracked instruments whose bars had begun and that were not delisted")
+    bars: int = Field(ge=0, description="those with a bar of the session")
+    snapshots: int = Field(ge=0, description="those with a recorded row of the session")
+
+
+class CoverageHistory(BaseModel):
+    """Sessions, ascending."""
+
+    count: int
+    data: list[SessionFill]
 
 
 class SymbolInterval(BaseModel):

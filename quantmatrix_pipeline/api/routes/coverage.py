@@ -9,14 +9,23 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.api.models.coverage import Coverage, SymbolCoverage
-from quantmatrix_pipeline.api.parameters import AppSettings, Asof, OpenWarehouse, SymbolPath
+from quantmatrix_pipeline.api.models.coverage import Coverage, CoverageHistory, SymbolCoverage
+from quantmatrix_pipeline.api.parameters import (
+    AppSettings,
+    Asof,
+    End,
+    Limit,
+    OpenWarehouse,
+    Start,
+    SymbolPath,
+    ordered,
+)
 from quantmatrix_pipeline.api.problems import documented
-from quantmatrix_pipeline.api.representations import json_response
+from quantmatrix_pipeline.api.representations import ROWS, json_response, rows_response
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
-from quantmatrix_pipeline.coverage.report import BUCKETS, FRESH, bucket_of
-from quantmatrix_pipeline.warehouse import coverage as tables
-from quantmatrix_pipeline.warehouse import reads, universe
+from quantmatrix_pipeline.coverage.standing import standing
+from quantmatrix_pipeline.coverage.state import BUCKETS, FRESH, bucket_of
+from quantmatrix_pipeline.warehouse import coverage_fill, reads, universe
 from quantmatrix_pipeline.warehouse.instruments import Instrument
 
 router = APIRouter(prefix="/market-data", tags=["coverage"])
@@ -25,11 +34,11 @@ _NO_BARS: dict[str, Any] = {"enabled": False, "count": 0}
 
 
 @router.get("/coverage", response_model=Coverage, responses=documented(304, 422, 503))
-def whole(request: Request, warehouse: OpenWarehouse) -> Response:
-    """Return the newest coverage report, and beside it the newest bar of every tracked symbol as of now."""
-    newest = tables.newest(warehouse)
+def whole(request: Request, warehouse: OpenWarehouse, settings: AppSettings) -> Response:
+    """Return the newest coverage report, and beside it what is true now: the newest bars, the state, what to press."""
+    now = standing(warehouse, trading_calendar(settings.calendar), clock.now())
     last = dict(zip(*(column.to_pylist() for column in reads.last_bars(warehouse).columns), strict=True))
-    report = newest[0] if newest else {}
+    report = now.report or {}
     return json_response(
         request,
         {
@@ -44,15 +53,32 @@ def whole(request: Request, warehouse: OpenWarehouse) -> Response:
                 "stale": {bucket: report.get("stale", {}).get(bucket, []) for bucket in BUCKETS if bucket != FRESH},
             },
             "m5": _NO_BARS | {"last": {}, "freshness": {}, "stale": {}},
-            "status": report.get("status", "unknown"),
-            "headline": report.get("headline", "no coverage report was made yet -> press restore_daily_coverage"),
+            "by_index": report.get("by_index", {}),
+            "by_tier": report.get("by_tier", {}),
+            "status": now.status,
+            "reasons": now.reasons,
+            "job": now.job,
+            "headline": now.headline,
             "meta": {
-                "source": "coverage_snapshots" if newest else "none",
-                "updated_at": newest[1] if newest else None,
+                "source": "none" if now.report is None else "coverage_snapshots",
+                "updated_at": now.computed_at,
                 "session": report.get("session"),
             },
         },
     )
+
+
+@router.get(
+    "/coverage/history",
+    response_model=CoverageHistory,
+    responses={200: {"content": ROWS}, **documented(304, 406, 422, 503)},
+)
+def history(
+    request: Request, warehouse: OpenWarehouse, start: Start = None, end: End = None, limit: Limit = None
+) -> Response:
+    """Return how full each session is: instruments that should have a bar, that have one, that have a recorded row."""
+    ordered(start, end)
+    return rows_response(request, coverage_fill.between(warehouse, start, end, limit))
 
 
 @router.get("/coverage/{symbol}", response_model=SymbolCoverage, responses=documented(304, 404, 422, 503))

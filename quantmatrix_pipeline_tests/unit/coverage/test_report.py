@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantmatrix_pipeline.coverage.report import BUCKETS, FRESH, CoverageReport, bucket_of, stale_symbols
+from quantmatrix_pipeline.coverage.report import stale_symbols
+from quantmatrix_pipeline.coverage.state import BUCKETS, FRESH, CoverageReport, bucket_of
 
 SESSION = date(2021, 12, 31)
 

@@ -1,0 +1,62 @@
+"""How things stand at this moment: the newest report, and what has gone wrong since it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.coverage.diagnosis import RESTORE, WORK_QUEUE
+from quantmatrix_pipeline.warehouse import backfill
+from quantmatrix_pipeline.warehouse import coverage as tables
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+CHAIN_DONE_BY = timedelta(hours=3)  # after the close: a session without a report then was missed
+QUEUE_WORKED_WITHIN = timedelta(hours=6)  # what could be taken for longer waits because nobody works the queue
+END_BY_THEMSELVES = {"files", "sample"}  # sources that may simply hold no later session
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The newest report, None before the first, with `reasons` and `job` as they are now."""
+
+    report: Mapping[str, Any] | None
+    computed_at: datetime | None
+    status: str
+    reasons: tuple[str, ...]
+    job: str | None
+    headline: str
+
+
+def standing(warehouse: Warehouse, calendar: TradingCalendar, now: datetime) -> Standing:
+    """Judge the newest report at `now`: is there one of each session that is due, and is the backfill queue worked."""
+    newest = tables.newest(warehouse)
+    if newest is None:
+        reason = "no coverage report was made yet"
+        return Standing(None, None, "unknown", (reason,), RESTORE, f"{reason} -> press {RESTORE}")
+    report, computed_at = newest
+    found = [*_missed(warehouse, calendar, report["session"], now)]
+    found += [(reason, report["job"]) for reason in report["reasons"]]
+    found += _unattended(warehouse, now)
+    reasons, job = tuple(reason for reason, _ in found), found[0][1] if found else None
+    headline = report["headline"]
+    if found:
+        headline = f"{report['session']} degraded: {'; '.join(reasons)} -> press {job}"
+    return Standing(report, computed_at, "degraded" if found else "ok", reasons, job, headline)
+
+
+def _missed(warehouse: Warehouse, calendar: TradingCalendar, reported: str, now: datetime) -> list[tuple[str, str]]:
+    due = calendar.newest_closed(now, CHAIN_DONE_BY)
+    if reported >= due.isoformat() or tables.newest_vendors(warehouse) <= END_BY_THEMSELVES:
+        return []
+    return [(f"no report of {due}, which has closed", RESTORE)]
+
+
+def _unattended(warehouse: Warehouse, now: datetime) -> list[tuple[str, str]]:
+    jobs, since = backfill.waiting(warehouse, now)
+    if since is None or now - since < QUEUE_WORKED_WITHIN:
+        return []
+    hours = (now - since) / timedelta(hours=1)
+    return [(f"{jobs} backfill jobs wait, the longest for {hours:.0f} h", WORK_QUEUE)]
