@@ -69,3 +69,28 @@ INSERT INTO backfill_counts (tier, event, jobs)
 SELECT tier, 'enqueued', count(*) FROM backfill_jobs GROUP BY tier
 UNION ALL
 SELECT tier, state, count(*) FROM backfill_jobs WHERE state IN ('done', 'failed') GROUP BY tier, state;
+
+-- Runs that ended, by job and how: more of them than `runs` keeps.
+CREATE TABLE run_counts (
+    job     text   NOT NULL,
+    status  text   NOT NULL CHECK (status IN ('success', 'failure', 'canceled')),
+    runs    bigint NOT NULL,
+    seconds double precision NOT NULL,
+    PRIMARY KEY (job, status)
+);
+
+CREATE FUNCTION count_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO run_counts AS c (job, status, runs, seconds)
+    VALUES (NEW.job, NEW.status, 1, extract(epoch FROM NEW.ended_at - NEW.started_at))
+    ON CONFLICT (job, status) DO UPDATE SET runs = c.runs + 1, seconds = c.seconds + excluded.seconds;
+    RETURN NULL;
+END
+$$;
+-- A run that was held for dead and then speaks is counted as it was held: counters do not go back.
+CREATE TRIGGER runs_are_counted AFTER UPDATE ON runs
+    FOR EACH ROW WHEN (OLD.status = 'running' AND NEW.status <> 'running') EXECUTE FUNCTION count_run();
+
+INSERT INTO run_counts (job, status, runs, seconds)
+SELECT job, status, count(*), sum(extract(epoch FROM ended_at - started_at)) FROM runs
+WHERE status <> 'running' GROUP BY job, status;
