@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import EMA_WINDOWS, MA_BUCKET_LABELS, SMA_WINDOWS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Bools
+from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, ema
 from quantmatrix_pipeline.indicators.tile import Tile
 from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, sum_step
@@ -66,28 +65,40 @@ class AverageOrder(Family):
     reads = ("ema_21", *(f"sma_{n}" for n in _BUCKET))
 
     def write(self, tile: Tile) -> None:
-        chain = [tile.close, *(tile.out(f"sma_{n}") for n in _BUCKET)]
-        raised = [tile.scratch(f"raised {place}") for place in range(len(chain))]
-        for value, above in zip(chain, raised, strict=True):
-            np.multiply(value, 1.0 + TOLERANCE, out=above)
-        leading, lagging, aligned, holds = (tile.flags(name) for name in ("leading", "lagging", "aligned", "holds"))
-        leading.fill(True)
-        lagging.fill(True)
-        for (a, a_raised), (b, b_raised) in pairwise(zip(chain, raised, strict=True)):
-            _narrow(leading, np.greater(a, b_raised, out=holds))
-            _narrow(lagging, np.less(a_raised, b, out=holds))
         bucket = tile.out("ma_bucket")
-        side = np.subtract(leading.view(np.int8), lagging.view(np.int8), out=leading.view(np.int8))
-        np.add(side, np.int8(_NEUTRAL), out=bucket)  # LAGGING and LEADING stand on either side of NEUTRAL
+        _side(1.0 + TOLERANCE, (tile.close, *(tile.out(f"sma_{n}") for n in _BUCKET)), bucket)
+        bucket += _NEUTRAL  # LAGGING and LEADING stand on either side of it
         bucket[: tile.since(max(SMA_WINDOWS) - 1).start] = _UNKNOWN
-
-        a_raised = np.multiply(tile.out("ema_21"), 1.0 + TOLERANCE, out=tile.scratch("a"))
-        aligned.fill(True)
-        for n in _ALIGNED:
-            _narrow(aligned, np.greater_equal(a_raised, tile.out(f"sma_{n}"), out=holds))
-            a_raised = raised[1 + _BUCKET.index(n)]
-        np.copyto(tile.out("ma_aligned"), aligned)
+        _descend(
+            1.0 + TOLERANCE, (tile.out("ema_21"), *(tile.out(f"sma_{n}") for n in _ALIGNED)), tile.out("ma_aligned")
+        )
 
 
-def _narrow(flags: Bools, further: Bools) -> None:
-    np.logical_and(flags, further, out=flags)
+@compiled
+def _side(raised: float, chain: tuple[Floats, ...], out: Floats) -> None:
+    """Write 1 where each of the chain stands above the next, -1 where it stands below it, else 0."""
+    rows, width = out.shape
+    lagging = np.empty(width)
+    for k in range(rows):
+        out[k] = 1.0
+        lagging[:] = 1.0
+        for n in range(len(chain) - 1):
+            a, b = chain[n], chain[n + 1]
+            for i in range(width):
+                out[k, i] = out[k, i] if a[k, i] > b[k, i] * raised else 0.0
+            for i in range(width):
+                lagging[i] = lagging[i] if a[k, i] * raised < b[k, i] else 0.0
+        for i in range(width):
+            out[k, i] -= lagging[i]
+
+
+@compiled
+def _descend(raised: float, chain: tuple[Floats, ...], out: Floats) -> None:
+    """Write 1 where none of the chain stands below the next, else 0."""
+    rows, width = out.shape
+    for k in range(rows):
+        out[k] = 1.0
+        for n in range(len(chain) - 1):
+            a, b = chain[n], chain[n + 1]
+            for i in range(width):
+                out[k, i] = out[k, i] if a[k, i] * raised >= b[k, i] else 0.0

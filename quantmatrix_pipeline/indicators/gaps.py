@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import GAP_PERCENT
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.sides import SIDES, SidedPrice, just_above
-from quantmatrix_pipeline.indicators.tile import Tile
+from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile
 
 _SHARE = GAP_PERCENT / 100.0 - TOLERANCE
 
@@ -33,49 +33,50 @@ class OpenGaps(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        self._low = SidedPrice("gap low", 0, width)
-        self._high = SidedPrice("gap high", 1, width)
-        self._open = np.zeros(SIDES * width, np.int64)
-        self._edges = np.empty((8, SIDES * width))  # far edge of each open zone, the newest last
-        self._nearest = np.full(SIDES * width, -np.inf)  # that of the newest
+        self._zones = [_Zones(width) for _ in self.columns]
 
     def feed(self, tile: Tile) -> None:
-        flat = (-1, SIDES * tile.width)
-        low = self._low.advance(tile, tile.low, tile.high).reshape(flat)
-        edge = self._high.advance(tile, tile.high, tile.low).reshape(flat)[:-1]
-        row, place = np.nonzero(low >= edge + _SHARE * np.absolute(edge))
-        first = np.searchsorted(row, np.arange(tile.rows + 1)).tolist()
-        far = just_above(edge[row, place])
-        counts = self._counts(tile).reshape(flat)
-        for k in range(tile.rows):
-            self._fill(low[k])
-            here = slice(first[k], first[k + 1])
-            if here.start < here.stop:
-                self._leave(place[here], far[here])
-            np.copyto(counts[k], self._open)
+        up, down = self._zones
+        up.advance(1.0, tile.low, tile.high_before, tile.out("gaps_unfilled_up"))
+        down.advance(-1.0, tile.high, tile.low_before, tile.out("gaps_unfilled_down"))
 
-    def _fill(self, low: Floats) -> None:
-        at = np.flatnonzero(low <= self._nearest)
-        while len(at):
-            self._open[at] -= 1
-            left = self._open[at]
-            self._nearest[at] = np.where(left > 0, self._edges[left - 1, at], -np.inf)
-            at = at[low[at] <= self._nearest[at]]
 
-    def _leave(self, place: npt.NDArray[np.intp], far: Floats) -> None:
-        depth = self._open[place]
-        if depth.max() == len(self._edges):
+class _Zones:
+    """The open zones of one side."""
+
+    def __init__(self, width: int) -> None:
+        self._open = np.zeros(width, np.int64)
+        self._nearest = np.full(width, -np.inf)  # far edge of the newest open zone
+        self._edges = np.empty((2 * TILE_ROWS, width))  # far edge of each open zone, the newest last
+
+    def advance(self, sign: float, near: Floats, far: Floats, out: Floats) -> None:
+        """Write how many zones are open; `near` are the bars' own prices, `far` those of the bars before."""
+        if self._open.max() + len(out) > len(self._edges):  # a bar leaves a zone at most
             self._edges = np.concatenate((self._edges, np.empty_like(self._edges)))
-        self._edges[depth, place] = far
-        self._open[place] += 1
-        self._nearest[place] = far
+        _count_open(sign, _SHARE, TOLERANCE, near, far, self._open, self._nearest, self._edges, out)
 
-    def write(self, tile: Tile) -> None:
-        counts = self._counts(tile)
-        np.copyto(tile.out("gaps_unfilled_up"), counts[:, 0])
-        np.copyto(tile.out("gaps_unfilled_down"), counts[:, 1])
 
-    @staticmethod
-    def _counts(tile: Tile) -> Floats:
-        """Shape (rows, 2, width): gaps up, gaps down."""
-        return tile.work.floats("open gaps", tile.rows, SIDES, tile.width)
+@compiled
+def _count_open(
+    sign: float,
+    share: float,
+    tolerance: float,
+    near: Floats,
+    far: Floats,
+    opened: npt.NDArray[np.int64],
+    nearest: Floats,
+    edges: Floats,
+    out: Floats,
+) -> None:
+    rows, width = near.shape
+    for k in range(rows):
+        for i in range(width):
+            low, edge = sign * near[k, i], sign * far[k, i]
+            while low <= nearest[i]:
+                opened[i] -= 1
+                nearest[i] = edges[opened[i] - 1, i] if opened[i] > 0 else -np.inf
+            if low >= edge + share * abs(edge):
+                nearest[i] = edge + tolerance * abs(edge)
+                edges[opened[i], i] = nearest[i]
+                opened[i] += 1
+            out[k, i] = opened[i]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from quantmatrix_pipeline.indicators.catalogue import MATRIX_EMA_WINDOWS, MATRIX_SMA_WINDOWS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.tile import Tile, where_zero
+from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.performance import percent_change
+from quantmatrix_pipeline.indicators.tile import Tile
 
 _AVERAGES = {
     "atr_distance": "sma_50",
@@ -31,22 +32,29 @@ class AtrMatrix(Family):
 
     def write(self, tile: Tile) -> None:
         atr = tile.out("atr_14")
-        still = where_zero(atr, tile)
-        wanted = [name for name in _AVERAGES if tile.wants(name)]
-        for name in wanted:
-            distance = np.subtract(tile.close, tile.out(_AVERAGES[name]), out=tile.scratch("a"))
-            np.divide(distance, atr, out=tile.out(name))
+        for name, average in _AVERAGES.items():
+            if tile.wants(name):
+                _in_ranges(tile.close, tile.out(average), atr, tile.out(name))
         if tile.wants(_MULTIPLE):
-            wanted.append(_MULTIPLE)
-            multiple = np.divide(tile.close, tile.out("sma_50"), out=tile.scratch("a"))
-            multiple -= 1.0
-            in_percent = np.divide(atr, tile.close, out=tile.scratch("b"))
-            np.divide(multiple, in_percent, out=tile.out(_MULTIPLE))
-        if still is not None:
-            for name in wanted:
-                np.copyto(tile.out(name), 0.0, where=still)
+            _multiple(tile.close, tile.out("sma_50"), atr, tile.out(_MULTIPLE))
         for name, average in _PERCENT.items():
             if tile.wants(name):
-                percent = np.divide(tile.close, tile.out(average), out=tile.scratch("a"))
-                percent -= 1.0
-                np.multiply(percent, 100.0, out=tile.out(name))
+                percent_change(tile.close, tile.out(average), tile.out(name))
+
+
+@compiled
+def _in_ranges(close: Floats, average: Floats, atr: Floats, out: Floats) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            distance = (close[k, i] - average[k, i]) / atr[k, i]
+            out[k, i] = 0.0 if atr[k, i] == 0.0 else distance
+
+
+@compiled
+def _multiple(close: Floats, average: Floats, atr: Floats, out: Floats) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            multiple = (close[k, i] / average[k, i] - 1.0) / (atr[k, i] / close[k, i])
+            out[k, i] = 0.0 if atr[k, i] == 0.0 else multiple

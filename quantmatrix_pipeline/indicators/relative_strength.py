@@ -6,7 +6,7 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.catalogue import RS_BENCHMARK_LABELS
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Floats
+from quantmatrix_pipeline.indicators.performance import percent_change
 from quantmatrix_pipeline.indicators.tile import Tile
 from quantmatrix_pipeline.indicators.weeks import CompletedWeeks
 
@@ -31,28 +31,17 @@ class MansfieldRelativeStrength(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        self._weeks = CompletedWeeks(width, WEEKS - 1)
-        self._earlier = np.full((1, width), np.nan)
-        self._ratio = np.full((1, width), np.nan)
+        self._weeks = CompletedWeeks(width, WEEKS - 1, [(WEEKS - 1, 0)])
+        self._last = np.full(width, np.nan)  # R of the bar before the tile
 
     def feed(self, tile: Tile) -> None:
         ratio = tile.over_benchmark()
         if ratio is None:
             return
-        rows = self._rows(tile)
-        rows[0], rows[1:, 0] = (self._ratio[0], self._earlier[0]), ratio
-        for k, columns in enumerate(tile.week_starts):
-            rows[k + 1, 1] = rows[k, 1]
-            if len(columns):
-                self._weeks.push(columns, rows[k, 0, columns])
-                total = self._weeks.total(columns, WEEKS - 1)
-                total[self._weeks.count[columns] < WEEKS - 1] = np.nan
-                rows[k + 1, 1, columns] = total
-        self._ratio[0], self._earlier[0] = rows[-1]
-
-    def _rows(self, tile: Tile) -> Floats:
-        """Shape (1 + rows, 2, width): of the row before the tile and its rows, R and the sum of 51 completed weeks."""
-        return tile.work.floats("relative strength", 1 + tile.rows, 2, tile.width)
+        before = tile.scratch("strength before")
+        before[0], before[1:] = self._last, ratio[:-1]
+        self._weeks.advance(tile, before, [tile.out("rs_mansfield_pct")])
+        self._last[:] = ratio[-1]
 
     def write(self, tile: Tile) -> None:
         out, label = tile.out("rs_mansfield_pct"), tile.out("rs_benchmark")
@@ -60,12 +49,10 @@ class MansfieldRelativeStrength(Family):
             out.fill(np.nan)
             label.fill(_UNKNOWN)
             return
-        rows = self._rows(tile)[1:]
-        ratio = rows[:, 0]
-        mean = np.add(rows[:, 1], ratio, out=tile.scratch("a"))
-        np.multiply(mean, _SHARE, out=mean)
-        np.divide(ratio, mean, out=out)
-        np.subtract(out, 1.0, out=out)
-        np.multiply(out, 100.0, out=out)
+        ratio = tile.over_benchmark()
+        assert ratio is not None
+        out += ratio
+        out *= _SHARE
+        percent_change(ratio, out, out)
         label.fill(_UNIVERSE if tile.benchmark.universe else _BENCHMARK)
         np.copyto(label, _UNKNOWN, where=np.isnan(out))

@@ -1,4 +1,4 @@
-"""Both sides of the market at once: prices as they are, and upside down, so that one rule serves falls and rises."""
+"""Both sides of the market: prices as they are, and upside down, so that one rule serves falls and rises."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.tile import Tile
 
-SIDES = 2
-
 
 class SidedPrice:
-    """A price of the falling side and its counterpart of the rising one, negated, with the rows before the tile.
+    """A price times the sign of a side, with the rows before the tile.
 
     The low of the falling side goes with the high of the rising one, and a close with itself: -H is the low of a market
     seen upside down. NaN stands before the first bar.
     """
 
-    def __init__(self, name: str, history: int, width: int) -> None:
+    def __init__(self, name: str, sign: float, history: int, width: int) -> None:
         """Keep `history` rows from tile to tile, at most a tile's."""
-        self._name = name
-        self._kept = np.full((history, SIDES, width), np.nan)
+        self._name = f"{name} {sign:+}"
+        self._sign = sign
+        self._kept = np.full((history, width), np.nan)
 
-    def advance(self, tile: Tile, falling: Floats, rising: Floats) -> Floats:
-        """Take in the tile's prices, shape (rows, width) each; return shape (history + rows, 2, width)."""
+    def advance(self, tile: Tile, price: Floats) -> Floats:
+        """Take in the tile's prices, shape (rows, width); return shape (history + rows, width)."""
         history = len(self._kept)
-        every = tile.work.floats(self._name, history + tile.rows, SIDES, tile.width)
+        every = tile.work.floats(self._name, history + tile.rows, tile.width)
         every[:history] = self._kept
-        np.copyto(every[history:, 0], falling)
-        np.negative(rising, out=every[history:, 1])
+        np.multiply(price, self._sign, out=every[history:])
         self._kept[...] = every[tile.rows :]
         return every
 

@@ -6,21 +6,21 @@ import numpy as np
 
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import STAGE_LABELS
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
+from quantmatrix_pipeline.indicators.performance import percent_change
 from quantmatrix_pipeline.indicators.stage_rules import RULES_VERSION, StageRules
 from quantmatrix_pipeline.indicators.tile import Tile
-from quantmatrix_pipeline.indicators.weeks import Columns, CompletedWeeks
+from quantmatrix_pipeline.indicators.weeks import CompletedWeeks
 
 WEEKS = 30  # of the average
 SLOPE_WEEKS = 5  # over which its slope is told
 BARS_AGO = 5  # of stage_label_5d_ago
 
-_SHARE = 1.0 / WEEKS
 _COMPLETED = WEEKS + SLOPE_WEEKS - 1  # weeks before the one to date, from which on everything is known
-_UNKNOWN, _ONE, _TWO_A, _THREE, _FOUR = (STAGE_LABELS.index(name) for name in ("UNKNOWN", "1", "2A", "3", "4"))
+_CODES = np.array([float(STAGE_LABELS.index(name)) for name in ("UNKNOWN", "1", "2A", "3", "4")])
 _ADVANCE, _DECLINE = 2.0, 4.0
-_EARLIER, _WEEK_AGO, _WEEKS_AGO, _TREND = range(4)  # what is carried from week to week
 
 
 class WeeklyStage(Family):
@@ -44,89 +44,94 @@ class WeeklyStage(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        self._weeks = CompletedWeeks(width, WEEKS)
-        self._kept = np.full((BARS_AGO, 4, width), np.nan)
-        self._kept[:, _TREND] = 0.0
+        sums = [(WEEKS - 1, 0), (WEEKS, 0), (WEEKS, SLOPE_WEEKS - 1)]
+        self._weeks = CompletedWeeks(width, _COMPLETED, sums)
+        self._trend = np.zeros(width)  # of the last completed week that had one
+        self._direction = np.zeros(width)  # of the bar before
+        self._labels = np.full((BARS_AGO, width), float(STAGE_LABELS.index("UNKNOWN")))
 
     def feed(self, tile: Tile) -> None:
-        carried = self._carried(tile)
-        carried[:BARS_AGO] = self._kept
-        for k, columns in enumerate(tile.week_starts):
-            now = carried[BARS_AGO + k]
-            now[...] = carried[BARS_AGO + k - 1]
-            if len(columns):
-                self._complete(tile.stage_rules, columns, tile.close_before[k, columns], now)
-        self._kept[...] = carried[tile.rows :]
-
-    def _carried(self, tile: Tile) -> Floats:
-        """Shape (5 + rows, 4, width): of each row and of the five before it, what completed weeks have come to."""
-        return tile.work.floats("stage", BARS_AGO + tile.rows, 4, tile.width)
-
-    def _complete(self, rules: StageRules, columns: Columns, close: Floats, now: Floats) -> None:
-        own = now[:, columns]
-        average = (own[_EARLIER] + close) * _SHARE
-        rising, falling = _direction(rules, close, average, own[_WEEK_AGO])
-        own[_TREND][rising] = _ADVANCE
-        own[_TREND][falling] = _DECLINE
-        self._weeks.push(columns, close)
-        own[_EARLIER] = self._weeks.total(columns, WEEKS - 1)
-        own[_WEEK_AGO] = self._weeks.total(columns, WEEKS) * _SHARE
-        own[_WEEKS_AGO] = self._weeks.total(columns, WEEKS, lag=SLOPE_WEEKS - 1) * _SHARE
-        own[:_TREND, self._weeks.count[columns] < _COMPLETED] = np.nan
-        now[:, columns] = own
+        earlier, week_ago, weeks_ago = (tile.scratch(f"stage {n}") for n in range(3))
+        average, slope, distance, label, label_ago = (tile.out(name) for name in self.columns[:5])
+        self._weeks.advance(tile, tile.close_before, (earlier, week_ago, weeks_ago))
+        _averages(tile.close, earlier, week_ago, weeks_ago, average)
+        percent_change(average, weeks_ago, slope)
+        percent_change(tile.close, average, distance)
+        weekly = (tile.week_starts, tile.close, average, week_ago, weeks_ago)
+        _label(_thresholds(tile.stage_rules), _CODES, *weekly, self._trend, self._direction, label)
+        labels = tile.work.floats("stage labels", BARS_AGO + tile.rows, tile.width)
+        labels[:BARS_AGO], labels[BARS_AGO:] = self._labels, label
+        label_ago[:] = labels[: tile.rows]
+        self._labels[:] = labels[tile.rows :]
 
     def write(self, tile: Tile) -> None:
         rules = tile.stage_rules
-        carried = self._carried(tile)
-        close = tile.work.floats("stage close", BARS_AGO + tile.rows, tile.width)
-        close[:BARS_AGO] = tile.last_closes_before(BARS_AGO) if tile.row0 else np.nan
-        close[BARS_AGO:] = tile.close
-        average = np.add(carried[:, _EARLIER], close, out=tile.work.floats("stage average", len(close), tile.width))
-        average *= _SHARE
-        code = _codes(rules, close, average, carried)
-        np.copyto(tile.out("stage_label"), code[BARS_AGO:])
-        np.copyto(tile.out("stage_label_5d_ago"), code[: tile.rows])
-        average = average[BARS_AGO:]
-        np.copyto(tile.out("sma_30w"), average)
-        _percent_from(average, carried[BARS_AGO:, _WEEKS_AGO], tile.out("stage_slope_pct"))
-        _percent_from(tile.close, average, tile.out("stage_dist_pct"))
-        ended = np.isnan(tile.close, out=tile.flags("ended"))
-        for name, value in (
-            ("stage_rules_version", float(RULES_VERSION)),
-            ("stage_flat_pct", rules.flat),
-            ("stage_near_pct", rules.near),
-            ("stage_far_pct", rules.far),
-        ):
-            out = tile.out(name)
-            out.fill(value)
-            np.copyto(out, np.nan, where=ended)
+        values = (float(RULES_VERSION), rules.flat, rules.near, rules.far)
+        for name, value in zip(self.columns[5:], values, strict=True):
+            _where_traded(tile.close, value, tile.out(name))
 
 
-def _percent_from(value: Floats, base: Floats, out: Floats) -> None:
-    np.divide(value, base, out=out)
-    np.subtract(out, 1.0, out=out)
-    np.multiply(out, 100.0, out=out)
+def _thresholds(rules: StageRules) -> Floats:
+    """Return what averages and prices are multiplied by: to have risen, to have fallen, to be above, below, beyond the
+    near, the far, and below the near.
+    """
+    share = np.array([rules.flat, -rules.flat, 0.0, 0.0, rules.near, rules.far, -rules.near]) / 100.0
+    rounding = np.array([TOLERANCE, -TOLERANCE, TOLERANCE, -TOLERANCE, TOLERANCE, TOLERANCE, -TOLERANCE])
+    return np.asarray((1.0 + share) * (1.0 + rounding))
 
 
-def _direction(rules: StageRules, close: Floats, average: Floats, week_ago: Floats) -> tuple[Bools, Bools]:
-    """Return where the average rises with the price above it, and where it falls with the price below it."""
-    up, down = (1.0 + rules.flat / 100.0) * (1.0 + TOLERANCE), (1.0 - rules.flat / 100.0) * (1.0 - TOLERANCE)
-    rising = (average > week_ago * up) & (close > average * (1.0 + TOLERANCE))
-    falling = (average < week_ago * down) & (close < average * (1.0 - TOLERANCE))
-    return rising, falling
+@compiled
+def _averages(close: Floats, earlier: Floats, week_ago: Floats, weeks_ago: Floats, average: Floats) -> None:
+    """Make averages of the sums, in place, and the one whose last week is the one to date."""
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            average[k, i] = (earlier[k, i] + close[k, i]) * (1.0 / WEEKS)
+        for i in range(width):
+            week_ago[k, i] *= 1.0 / WEEKS
+        for i in range(width):
+            weeks_ago[k, i] *= 1.0 / WEEKS
 
 
-def _codes(rules: StageRules, close: Floats, average: Floats, carried: Floats) -> Floats:
-    rising, falling = _direction(rules, close, average, carried[:, _WEEK_AGO])
-    beyond_near = close > average * ((1.0 + rules.near / 100.0) * (1.0 + TOLERANCE))
-    beyond_far = close > average * ((1.0 + rules.far / 100.0) * (1.0 + TOLERANCE))
-    below_near = close < average * ((1.0 - rules.near / 100.0) * (1.0 - TOLERANCE))
-    trend = carried[:, _TREND]
-    topping = np.where(trend == 0.0, beyond_near | below_near, trend == _ADVANCE)
-    code = np.where(topping, float(_THREE), float(_ONE))
-    np.copyto(code, float(_FOUR), where=falling)
-    above = _TWO_A + beyond_near.astype(np.float64)
-    above += beyond_far
-    np.copyto(code, above, where=rising)
-    np.copyto(code, float(_UNKNOWN), where=np.isnan(carried[:, _WEEKS_AGO]))
-    return code
+@compiled
+def _label(
+    thresholds: Floats,
+    codes: Floats,
+    starts: Bools,
+    close: Floats,
+    average: Floats,
+    week_ago: Floats,
+    weeks_ago: Floats,
+    trend: Floats,
+    direction: Floats,
+    out: Floats,
+) -> None:
+    rows, width = close.shape
+    risen, fallen, above, below, near, far, near_below = thresholds
+    unknown, one, two_a, three, four = codes
+    for k in range(rows):
+        for i in range(width):
+            if starts[k, i] and direction[i] != 0.0:
+                trend[i] = direction[i]
+            price, mean, before = close[k, i], average[k, i], week_ago[k, i]
+            advances = mean > before * risen and price > mean * above
+            declines = mean < before * fallen and price < mean * below
+            direction[i] = _ADVANCE if advances else (_DECLINE if declines else 0.0)
+            if np.isnan(weeks_ago[k, i]):
+                out[k, i] = unknown
+            elif advances:
+                out[k, i] = two_a + (price > mean * near) + (price > mean * far)
+            elif declines:
+                out[k, i] = four
+            elif trend[i] == 0.0:
+                out[k, i] = three if price > mean * near or price < mean * near_below else one
+            else:
+                out[k, i] = three if trend[i] == _ADVANCE else one
+
+
+@compiled
+def _where_traded(close: Floats, value: float, out: Floats) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            out[k, i] = value if close[k, i] == close[k, i] else np.nan

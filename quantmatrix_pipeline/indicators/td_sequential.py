@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from quantmatrix_pipeline.indicators.averages import TOLERANCE
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
-from quantmatrix_pipeline.indicators.sides import SIDES, SidedPrice, just_above, just_below
+from quantmatrix_pipeline.indicators.sides import SidedPrice
 from quantmatrix_pipeline.indicators.tile import Tile
 
 SETUP, COUNTDOWN = 9, 13
@@ -16,8 +18,7 @@ QUALIFYING = 8  # the countdown bar whose close the thirteenth has to reach
 _AGO = 4  # bars between the closes that a setup compares
 _NAMES = ("buy", "sell")
 
-Counts = npt.NDArray[np.int8]
-Places = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.int64]
 
 
 class TdSequential(Family):
@@ -48,113 +49,122 @@ class TdSequential(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        shape = (SIDES, width)
-        self._close = SidedPrice("td close", _AGO, width)
-        self._low = SidedPrice("td low", 3, width)
-        self._true_high = SidedPrice("td true high", SETUP - 1, width)
-        self._never_flipped = np.ones(shape, np.bool_)
-        self._run = np.zeros(shape, np.int8)  # bars of the setup, and one more than 9 while it goes on after it
-        self._to_undercut = np.full(shape, np.nan)
-        self._perfect = np.zeros(shape, np.bool_)
-        self._active = np.zeros(shape, np.bool_)
-        self._count = np.zeros(shape, np.int8)
-        self._tdst = np.full(shape, np.nan)
-        self._eighth = np.full(shape, np.nan)
+        self._sides = [_Side(sign, width) for sign in (1.0, -1.0)]
 
     def feed(self, tile: Tile) -> None:
-        close = self._close.advance(tile, tile.close, tile.close)
-        low = self._low.advance(tile, tile.low, tile.high)
-        true_high_above = np.maximum(tile.high, tile.close_before)
-        true_low_below = np.minimum(tile.low, tile.close_before)
-        true_high = self._true_high.advance(tile, true_high_above, true_low_below)
-        true_low = np.stack((true_low_below, -true_high_above), axis=1)
-
-        falls = close[_AGO:] < just_below(close[:-_AGO])
-        self._leave_out_unflipped(tile, falls)
-        settles = close[_AGO:] <= just_above(low[1:-2])
-        level = _highest_of_nine(true_high)
-        undercut = np.minimum(low[:-3], low[1:-2])  # at bar 9 the lows of bars 6 and 7
-        undercuts = np.minimum(low[2:-1], low[3:]) < just_below(undercut)
-
-        setups, counts, completes, perfects = self._results(tile)
-        for k in range(tile.rows):
-            at = self._set_up(falls[k], low[3 + k], undercut[k], undercuts[k], completes[k], perfects[k])
-            np.minimum(self._run, SETUP, out=setups[k])
-            self._count_down(at, completes[k], true_low[k], level[k], settles[k], low[3 + k], close[_AGO + k])
-            np.copyto(counts[k], self._count)
-            self._active &= self._count < COUNTDOWN
-
-    def _leave_out_unflipped(self, tile: Tile, falls: Bools) -> None:
-        """A run that began before the first bars may have begun anywhere: no flip, no setup."""
-        if self._never_flipped.any():
-            known = falls[max(_AGO - tile.row0, 0) :]
-            unflipped = np.logical_and.accumulate(np.concatenate((self._never_flipped[None], known)))
-            known &= ~unflipped[1:]
-            self._never_flipped = unflipped[-1]
-
-    def _set_up(
-        self, falls: Bools, low: Floats, undercut: Floats, undercuts: Bools, complete: Bools, perfect_out: Bools
-    ) -> Places:
-        """Go on by a bar; write where it is the ninth of a setup, and return these places, counted through."""
-        run = self._run
-        np.add(run, 1, out=run)
-        np.minimum(run, SETUP + 1, out=run)
-        np.multiply(run, falls.view(np.int8), out=run)
-        np.equal(run, SETUP, out=complete)
-        self._perfect |= low < self._to_undercut
-        self._perfect &= run > SETUP
-        at = np.flatnonzero(complete)
-        if len(at):
-            self._perfect |= complete & undercuts
-            self._to_undercut.ravel()[at] = just_below(undercut.ravel()[at])
-        np.copyto(perfect_out, self._perfect)
-        return at
-
-    def _count_down(
-        self, at: Places, complete: Bools, true_low: Floats, level: Floats, settles: Bools, low: Floats, close: Floats
-    ) -> None:
-        cancelled = true_low > self._tdst
-        cancelled |= complete[::-1]
-        np.greater(self._active, cancelled, out=self._active)  # active and not cancelled
-        if len(at):
-            self._active |= complete
-            self._tdst.ravel()[at] = just_above(level.ravel()[at])
-            self._count.ravel()[at] = 0
-        np.multiply(self._count, self._active.view(np.int8), out=self._count)
-        counts = low <= self._eighth
-        counts |= self._count < COUNTDOWN - 1
-        counts &= settles
-        counts &= self._active
-        np.add(self._count, counts.view(np.int8), out=self._count)
-        counts &= self._count == QUALIFYING
-        eighth = np.flatnonzero(counts)
-        if len(eighth):
-            self._eighth.ravel()[eighth] = just_above(close.ravel()[eighth])
-
-    def write(self, tile: Tile) -> None:
-        setups, counts, completes, perfects = self._results(tile)
-        for side, name in enumerate(_NAMES):
-            np.copyto(tile.out(f"td_{name}_setup"), setups[:, side])
-            np.copyto(tile.out(f"td_{name}_complete"), completes[:, side])
-            np.copyto(tile.out(f"td_{name}_countdown"), counts[:, side])
-            np.copyto(tile.out(f"td_perfect_{name}"), perfects[:, side])
-
-    @staticmethod
-    def _results(tile: Tile) -> tuple[Counts, Counts, Bools, Bools]:
-        """Shape (rows, 2, width) each: setup, countdown, complete, perfect."""
-        shape = (tile.rows, SIDES, tile.width)
-        return (
-            tile.work.bools("td setup", *shape).view(np.int8),
-            tile.work.bools("td countdown", *shape).view(np.int8),
-            tile.work.bools("td complete", *shape),
-            tile.work.bools("td perfect", *shape),
-        )
+        for side, name in zip(self._sides, _NAMES, strict=True):
+            names = (f"td_{name}_setup", f"td_{name}_complete", f"td_perfect_{name}")
+            setup, complete, perfect = (tile.out(column) for column in names)
+            side.set_up(tile, setup, complete, perfect)
+        buy, sell = self._sides
+        bought, sold = (tile.out(f"td_{name}_complete") for name in _NAMES)
+        buy.count_down(tile, bought, sold, tile.out("td_buy_countdown"))
+        sell.count_down(tile, sold, bought, tile.out("td_sell_countdown"))
 
 
-def _highest_of_nine(price: Floats) -> Floats:
-    """Return the highest of each row and the eight before it, for the rows that have them."""
-    two = np.maximum(price[1:], price[:-1])
-    four = np.maximum(two[2:], two[:-2])
-    eight = np.maximum(four[4:], four[:-4])
-    highest: Floats = np.maximum(eight[1:], price[:-8])
-    return highest
+class _Side:
+    """The buy side, or with a sign of -1 the sell side: the same rules on prices turned upside down."""
+
+    def __init__(self, sign: float, width: int) -> None:
+        self._upright = sign > 0
+        self._close = SidedPrice("td close", sign, SETUP, width)
+        self._low = SidedPrice("td low", sign, 3, width)
+        self._high = SidedPrice("td high", sign, SETUP - 1, width)
+        self._never_flipped = np.ones(width, np.bool_)
+        self._run = np.zeros(width, np.int64)  # bars of the setup, and one more than 9 while it goes on after it
+        self._perfect = np.zeros(width, np.bool_)
+        self._to_undercut = np.full(width, np.nan)
+        self._active = np.zeros(width, np.bool_)
+        self._count = np.zeros(width, np.int64)
+        self._tdst = np.full(width, np.nan)
+        self._eighth = np.full(width, np.nan)
+
+    def set_up(self, tile: Tile, setup: Floats, complete: Floats, perfect: Floats) -> None:
+        """Go on through the tile's bars, for both sides before either counts down."""
+        low, high = (tile.low, tile.high) if self._upright else (tile.high, tile.low)
+        closes = self._close.advance(tile, tile.close)
+        lows, highs = self._low.advance(tile, low), self._high.advance(tile, high)
+        self._bars = closes, lows, highs
+        unflipped, run, was_perfect, to_undercut = self._never_flipped, self._run, self._perfect, self._to_undercut
+        _set_up(tile.row0, TOLERANCE, closes, lows, unflipped, run, was_perfect, to_undercut, setup, complete, perfect)
+
+    def count_down(self, tile: Tile, complete: Floats, other_complete: Floats, countdown: Floats) -> None:
+        """Go on through the same bars; a setup of the other side that is complete cancels."""
+        closes, lows, highs = self._bars
+        active, count, tdst, eighth = self._active, self._count, self._tdst, self._eighth
+        _count_down(TOLERANCE, closes, lows, highs, complete, other_complete, active, count, tdst, eighth, countdown)
+
+
+@compiled
+def _set_up(
+    row0: int,
+    tolerance: float,
+    close: Floats,
+    low: Floats,
+    never_flipped: Bools,
+    run: Counts,
+    perfect: Bools,
+    to_undercut: Floats,
+    setup_out: Floats,
+    complete_out: Floats,
+    perfect_out: Floats,
+) -> None:
+    """`close` begins nine bars before the others, `low` three."""
+    rows, width = setup_out.shape
+    for k in range(rows):
+        for i in range(width):
+            ago = close[k + SETUP - _AGO, i]
+            falls = close[k + SETUP, i] < ago - tolerance * abs(ago)
+            if never_flipped[i] and row0 + k >= _AGO:
+                # A run that began before the first bars may have begun anywhere: no flip, no setup.
+                never_flipped[i] = falls
+                falls = False
+            run[i] = min(run[i] + 1, SETUP + 1) if falls else 0
+            perfect[i] = run[i] > SETUP and (perfect[i] or low[k + 3, i] < to_undercut[i])
+            if run[i] == SETUP:
+                undercut = min(low[k, i], low[k + 1, i])  # of bars 6 and 7
+                to_undercut[i] = undercut - tolerance * abs(undercut)
+                perfect[i] = min(low[k + 2, i], low[k + 3, i]) < to_undercut[i]
+            setup_out[k, i] = min(run[i], SETUP)
+            complete_out[k, i] = run[i] == SETUP
+            perfect_out[k, i] = perfect[i]
+
+
+@compiled
+def _count_down(
+    tolerance: float,
+    close: Floats,
+    low: Floats,
+    high: Floats,
+    complete: Floats,
+    other_complete: Floats,
+    active: Bools,
+    count: Counts,
+    tdst: Floats,
+    eighth: Floats,
+    out: Floats,
+) -> None:
+    """`close` begins nine bars before the others, `low` three, `high` eight."""
+    rows, width = out.shape
+    for k in range(rows):
+        for i in range(width):
+            price, lowest = close[k + SETUP, i], low[k + 3, i]
+            true_low = min(lowest, close[k + SETUP - 1, i])
+            if true_low > tdst[i] or other_complete[k, i] != 0.0:
+                active[i] = False
+            if complete[k, i] != 0.0:
+                active[i], count[i] = True, 0
+                level = high[k, i]
+                for j in range(SETUP):
+                    level = max(level, high[k + j, i], close[k + j, i])
+                tdst[i] = level + tolerance * abs(level)
+            if not active[i]:
+                count[i] = 0
+            elif price <= low[k + 1, i] + tolerance * abs(low[k + 1, i]) and (
+                count[i] < COUNTDOWN - 1 or lowest <= eighth[i]
+            ):
+                count[i] += 1
+                if count[i] == QUALIFYING:
+                    eighth[i] = price + tolerance * abs(price)
+            out[k, i] = count[i]
+            active[i] = active[i] and count[i] < COUNTDOWN

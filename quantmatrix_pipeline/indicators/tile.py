@@ -12,8 +12,7 @@ from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 from quantmatrix_pipeline.indicators.stage_rules import StageRules
-from quantmatrix_pipeline.indicators.weeks import Columns as Weeks
-from quantmatrix_pipeline.indicators.weeks import week_starts
+from quantmatrix_pipeline.indicators.weeks import week_number
 
 TILE_ROWS = 64
 
@@ -67,6 +66,7 @@ class Tile:
         "_high",
         "_low",
         "_out",
+        "_over_benchmark",
         "_panel",
         "_places",
         "_true_range",
@@ -103,8 +103,9 @@ class Tile:
         )
         self._true_range: Floats | None = None
         self._volume: Floats | None = None
+        self._over_benchmark: Floats | None = None
         self._days: Ints | None = None
-        self._week_starts: list[Weeks] | None = None
+        self._week_starts: Bools | None = None
 
     def _with_the_row_before(self, name: str, field: Floats) -> Floats:
         rows = self.work.floats(name, self.rows + 1, self.width)
@@ -163,10 +164,6 @@ class Tile:
         _gather(self._panel.close[rows], self._columns, earlier)
         return earlier
 
-    def last_closes_before(self, count: int) -> Floats:
-        """Return the closes of the `count` rows before the tile, of one that is not the first."""
-        return self._panel.close[self.row0 - count : self.row0, self._columns]
-
     @property
     def days(self) -> Ints:
         """Shape (1 + rows, width): the sessions of the row before the tile (bar 0: its own) and of its rows, as days
@@ -183,11 +180,12 @@ class Tile:
         return self.days[1:].view("datetime64[D]")
 
     @property
-    def week_starts(self) -> list[Weeks]:
-        """For each row of the tile the instruments whose bar there is the first of a calendar week, not their first."""
+    def week_starts(self) -> Bools:
+        """Shape (rows, width): whether a bar is the first of a calendar week, Monday to Sunday, and not the first."""
         if self._week_starts is None:
-            starts = week_starts(self._panel.session[max(self.row0 - 1, 0) : self.row1, self._columns])
-            self._week_starts = starts if self.row0 else [np.empty(0, np.intp), *starts]
+            self._week_starts = self.flags("week starts")
+            week = week_number(self.days.view("datetime64[D]"))
+            np.not_equal(week[1:], week[:-1], out=self._week_starts)
         return self._week_starts
 
     @property
@@ -199,10 +197,12 @@ class Tile:
         benchmark, dividends_in = self._panel.benchmark, self._panel.dividends_in
         if benchmark is None:
             return None
-        ratio = np.divide(self.close, benchmark.at(self.session), out=self.scratch("over benchmark"))
-        included = np.zeros(self.width, np.bool_) if dividends_in is None else dividends_in[self._columns]
-        ratio[:, included != benchmark.dividends_in] = np.nan
-        return ratio
+        if self._over_benchmark is None:
+            ratio = np.divide(self.close, benchmark.at(self.session), out=self.scratch("over benchmark"))
+            included = np.zeros(self.width, np.bool_) if dividends_in is None else dividends_in[self._columns]
+            ratio[:, included != benchmark.dividends_in] = np.nan
+            self._over_benchmark = ratio
+        return self._over_benchmark
 
     @property
     def volume(self) -> Floats:
@@ -276,9 +276,3 @@ def _gather(field: npt.NDArray[Number], columns: Columns, out: npt.NDArray[Numbe
         np.copyto(out, field[:, columns])
     else:
         np.take(field, columns, axis=1, out=out, mode="clip")  # "raise" would go through a buffer
-
-
-def where_zero(x: Floats, tile: Tile) -> Bools | None:
-    """Return where x is zero, or None if nowhere: a masked write costs much more than to find that there is none."""
-    zero = np.equal(x, 0.0, out=tile.flags("zero"))
-    return zero if zero.any() else None

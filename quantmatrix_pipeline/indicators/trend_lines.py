@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
 from quantmatrix_pipeline.indicators.panel import Bools, Floats
 from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, wilder
-from quantmatrix_pipeline.indicators.sides import SIDES, SidedPrice, just_above, just_below
-from quantmatrix_pipeline.indicators.tile import TILE_ROWS, Tile
+from quantmatrix_pipeline.indicators.sides import SidedPrice
+from quantmatrix_pipeline.indicators.tile import Tile
+from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, extreme_steps
 
 PIVOT_BARS = 20  # on each side of a pivot
 PIVOTS = 10  # remembered
@@ -20,14 +22,7 @@ LINES = 3  # from the newest pivots
 LEEWAY = 0.1  # in ATR14, by which a price may lie beyond a line
 
 _ATR = wilder(14, first=1)
-
-_RING = 1 << (PIVOTS + TILE_ROWS // PIVOT_BARS).bit_length()
-"""Pivots kept for each side of an instrument: those remembered, and as many more as a tile may hold."""
-
-_SINCE = np.arange(1, PIVOT_BARS + 1)[:, None]
-_EARLIER = np.arange(1, PIVOTS)[:, None]
-
-Places = npt.NDArray[np.intp]
+_LEEWAY = replace(_ATR, weight=LEEWAY * _ATR.weight)
 
 
 class TrendLines(Family):
@@ -51,154 +46,100 @@ class TrendLines(Family):
     memory = None
 
     def __init__(self, width: int) -> None:
-        flat = SIDES * width
-        self._low = SidedPrice("trend low", PIVOT_BARS, width)
-        self._leeway = RecursiveAverage(replace(_ATR, weight=LEEWAY * _ATR.weight), width)
-        self._bound = np.full((PIVOT_BARS, flat), np.nan)
-        self._lowest = np.full((PIVOT_BARS + 1, flat), np.nan)
-        self._found = np.zeros(flat, np.int64)  # pivots so far; the n-th stands in row n of a ring, counted from 0
-        self._pivots = np.full((_RING, flat), np.nan)
-        self._pivot_bars = np.zeros((_RING, flat))
-        self._partner = np.zeros((_RING, flat), np.int64)  # how many pivots before stands the line's older one; 0: none
-        self._lines = np.zeros((3, LINES, flat))  # level at the newer pivot, slope per bar, the newer pivot's bar
-        self._holds = np.zeros((LINES, flat), np.bool_)  # the line from pivot n is in row n % LINES
+        self._leeway = RecursiveAverage(_LEEWAY, width)
+        self._sides = [_Side(sign, width) for sign in (1.0, -1.0)]
 
     def feed(self, tile: Tile) -> None:
         leeway = tile.scratch("leeway")
         self._leeway.advance(tile.row0, tile.true_range, leeway)
-        low = self._low.advance(tile, tile.low, tile.high).reshape(-1, SIDES * tile.width)
-        bounds = self._bounds(tile, low[PIVOT_BARS:], leeway)
-        row, place = self._new_pivots(tile, low)
-        drawn = self._draw(row, place, (tile.row0 - PIVOT_BARS + row).astype(np.float64), low[row, place], bounds)
-        self._follow(tile, bounds[PIVOT_BARS:], drawn)
-
-    def _bounds(self, tile: Tile, low: Floats, leeway: Floats) -> Floats:
-        """Return what a line may reach and still hold, shape (20 + rows, places): from 20 bars before the tile on."""
-        bounds = tile.work.floats("trend bound", PIVOT_BARS + tile.rows, low.shape[1])
-        bounds[:PIVOT_BARS] = self._bound
-        own = bounds[PIVOT_BARS:]
-        sided = (tile.rows, SIDES, tile.width)
-        np.add(low.reshape(sided), leeway[:, None], out=own.reshape(sided))
-        rounding = np.absolute(low, out=tile.work.floats("trend rounding", *low.shape))
-        rounding *= TOLERANCE
-        own += rounding
-        self._bound[...] = bounds[tile.rows :]
-        return bounds
-
-    def _new_pivots(self, tile: Tile, low: Floats) -> tuple[Places, Places]:
-        """Return the rows at which pivots become known, ascending, and whose they are."""
-        lowest = tile.work.floats("trend lowest", PIVOT_BARS + 1 + tile.rows, low.shape[1])
-        lowest[: PIVOT_BARS + 1] = self._lowest
-        _lowest(tile, low, lowest[PIVOT_BARS + 1 :])
-        self._lowest[...] = lowest[tile.rows :]
-        below = low[: tile.rows] < lowest[PIVOT_BARS + 1 :]  # few; rounding is looked at in these alone
-        row, place = np.divmod(np.flatnonzero(below), low.shape[1])
-        candidate = low[row, place]
-        pivots = candidate < just_below(lowest[row + PIVOT_BARS + 1, place])
-        pivots &= candidate <= just_above(lowest[row, place])
-        return row[pivots], place[pivots]
-
-    def _draw(self, row: Places, place: Places, bar: Floats, level: Floats, bounds: Floats) -> _Drawn:
-        """Take in pivots, in the order of the rows at which they become known, and draw the line from each."""
-        flat = len(self._found)
-        pivots, pivot_bars, partners = (ring.ravel() for ring in (self._pivots, self._pivot_bars, self._partner))
-        number = self._found[place] + _rank(place)
-        self._found += np.bincount(place, minlength=flat)
-        own = number % _RING * flat + place
-        pivots[own], pivot_bars[own] = level, bar
-
-        lower = pivots[(number - _EARLIER) % _RING * flat + place] < just_below(level)
-        holds = lower.any(axis=0)
-        partner = np.where(holds, lower.argmax(axis=0) + 1, 0)
-        partners[own] = partner
-        at = np.flatnonzero(holds)
-        older = (number[at] - partner[at]) % _RING * flat + place[at]
-        slope = np.zeros(len(row))
-        slope[at] = (level[at] - pivots[older]) / (bar[at] - pivot_bars[older])
-        since = bounds.ravel()[(row[at] + _SINCE) * flat + place[at]]
-        holds[at] = (level[at] + slope[at] * _SINCE <= since).all(axis=0)
-
-        gone_row, gone_at = [], []
-        for age in (1, 2):  # a line goes once its older pivot is no longer among those remembered
-            forgotten = np.flatnonzero(partners[(number - age) % _RING * flat + place] + age >= PIVOTS)
-            gone_row.append(row[forgotten])
-            gone_at.append((number[forgotten] - age) % LINES * flat + place[forgotten])
-        rows = np.concatenate(gone_row)
-        order = np.argsort(rows, kind="stable")
-        return _Drawn(
-            row,
-            number % LINES * flat + place,
-            np.stack((level, slope, bar)),
-            holds,
-            rows[order],
-            np.concatenate(gone_at)[order],
-        )
-
-    def _follow(self, tile: Tile, bound: Floats, drawn: _Drawn) -> None:
-        """Go through the tile bar by bar: which lines still hold, and which are new."""
-        level, slope, pivot_bar = self._lines
-        lines, holds = self._lines.reshape(3, -1), self._holds.ravel()
-        reached = tile.work.floats("trend reached", 1, *level.shape)[0]
-        within = tile.work.bools("trend within", 1, *level.shape)[0]
-        any_holds = bool(holds.any())
-        new, gone = (np.searchsorted(r, np.arange(tile.rows + 1)).tolist() for r in (drawn.row, drawn.gone_row))
-        for k, count in enumerate(self._counts(tile)):
-            if any_holds:
-                np.subtract(float(tile.row0 + k), pivot_bar, out=reached)
-                np.multiply(slope, reached, out=reached)
-                np.add(level, reached, out=reached)
-                np.less_equal(reached, bound[k], out=within)
-                np.logical_and(self._holds, within, out=self._holds)
-            if new[k] < new[k + 1]:
-                some = slice(new[k], new[k + 1])
-                at = drawn.at[some]
-                lines[:, at] = drawn.lines[:, some]
-                holds[at] = drawn.holds[some]
-                any_holds = any_holds or bool(drawn.holds[some].any())
-            if gone[k] < gone[k + 1]:
-                holds[drawn.gone_at[gone[k] : gone[k + 1]]] = False
-            np.sum(self._holds.view(np.int8), axis=0, dtype=np.int8, out=count)
-
-    def write(self, tile: Tile) -> None:
-        counts = self._counts(tile)
-        np.copyto(tile.out("trend_up_count"), counts[:, : tile.width])
-        np.copyto(tile.out("trend_down_count"), counts[:, tile.width :])
-
-    @staticmethod
-    def _counts(tile: Tile) -> npt.NDArray[np.int8]:
-        """Shape (rows, 2 x width): lines under lows, then lines over highs."""
-        return tile.work.bools("trend lines", tile.rows, SIDES * tile.width).view(np.int8)
+        for side, low, name in zip(self._sides, (tile.low, tile.high), self.columns, strict=True):
+            side.advance(tile, low, leeway, tile.out(name))
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The lines of a tile's new pivots, shape (pivots,) each, ascending by the row at which they become known.
+class _Side:
+    """The lines under lows, or with a sign of -1 those over highs: the same rules on prices turned upside down."""
 
-    `at` is a line's place among all lines, `lines` what stands there (level, slope, bar of the pivot), `holds` whether
-    it holds there; `gone_row` and `gone_at` are the rows and the places of older lines that end.
-    """
+    def __init__(self, sign: float, width: int) -> None:
+        self._low = SidedPrice("trend low", sign, PIVOT_BARS, width)
+        self._lowest = RollingReduction(Reduction.LOWEST, extreme_steps((PIVOT_BARS,)), (PIVOT_BARS,), width)
+        self._lowest_before = np.full((PIVOT_BARS + 1, width), np.nan)
+        self._bounds = np.full((PIVOT_BARS, width), np.nan)
+        self._found = np.zeros(width, np.int64)  # pivots so far; the n-th stands in row n % PIVOTS, counted from 0
+        self._pivots = np.full((2, PIVOTS, width), np.nan)  # bar, price
+        self._reach = np.zeros((PIVOTS, width), np.int64)  # how many pivots before stands the line's older one; 0: none
+        self._lines = np.zeros((3, LINES, width))  # level at the newer pivot, slope per bar, the newer pivot's bar
+        self._holds = np.zeros((LINES, width), np.bool_)  # the line from pivot n is in row n % LINES
 
-    row: Places
-    at: Places
-    lines: Floats
-    holds: Bools
-    gone_row: Places
-    gone_at: Places
+    def advance(self, tile: Tile, price: Floats, leeway: Floats, out: Floats) -> None:
+        """Write how many lines hold."""
+        low = self._low.advance(tile, price)
+        lowest = tile.work.floats("trend lowest", PIVOT_BARS + 1 + tile.rows, tile.width)
+        bounds = tile.work.floats("trend bounds", PIVOT_BARS + tile.rows, tile.width)
+        lowest[: PIVOT_BARS + 1], bounds[:PIVOT_BARS] = self._lowest_before, self._bounds
+        self._lowest.advance(tile.row0, low[PIVOT_BARS:], [1.0], [lowest[PIVOT_BARS + 1 :]])
+        _bound(TOLERANCE, low[PIVOT_BARS:], leeway, bounds[PIVOT_BARS:])
+        state = (self._found, self._pivots, self._reach, self._lines, self._holds)
+        _follow(tile.row0, TOLERANCE, low, lowest, bounds, *state, out)
+        self._lowest_before[:], self._bounds[:] = lowest[tile.rows :], bounds[tile.rows :]
 
 
-def _rank(place: Places) -> Places:
-    """Count, for each entry, the equal ones before it."""
-    order = np.argsort(place, kind="stable")
-    ascending = place[order]
-    rank = np.empty_like(place)
-    rank[order] = np.arange(len(place)) - np.searchsorted(ascending, ascending)
-    return rank
+@compiled
+def _bound(tolerance: float, low: Floats, leeway: Floats, out: Floats) -> None:
+    """Write what a line may reach at a bar and still hold."""
+    rows, width = low.shape
+    for k in range(rows):
+        for i in range(width):
+            out[k, i] = low[k, i] + leeway[k, i] + tolerance * abs(low[k, i])
 
 
-def _lowest(tile: Tile, price: Floats, out: Floats) -> None:
-    """Write the lowest of each row and the nineteen before it, for the last rows of `price`, as many as `out` has."""
-    lowest = price[-len(out) - PIVOT_BARS + 1 :]
-    for n, lag in enumerate((1, 2, 4, 8)):
-        shorter = tile.work.floats(f"trend lowest {n % 2}", len(lowest) - lag, out.shape[1])
-        lowest = np.minimum(lowest[lag:], lowest[:-lag], out=shorter)
-    np.minimum(lowest[4:], lowest[:-4], out=out)
+@compiled
+def _follow(
+    row0: int,
+    tolerance: float,
+    low: Floats,
+    lowest: Floats,
+    bounds: Floats,
+    found: npt.NDArray[np.int64],
+    pivots: Floats,
+    reach: npt.NDArray[np.int64],
+    lines: Floats,
+    holds: Bools,
+    out: Floats,
+) -> None:
+    """`low` and `bounds` begin twenty bars before the others, `lowest` of twenty bars each twenty-one before."""
+    rows, width = out.shape
+    for k in range(rows):
+        bar = row0 + k
+        for n in range(LINES):
+            for i in range(width):
+                reached = lines[0, n, i] + lines[1, n, i] * (bar - lines[2, n, i])
+                holds[n, i] = holds[n, i] and reached <= bounds[k + PIVOT_BARS, i]
+        for i in range(width):
+            level, after, before = low[k, i], lowest[k + PIVOT_BARS + 1, i], lowest[k, i]
+            if bar < 2 * PIVOT_BARS or not (
+                level < after - tolerance * abs(after) and level <= before + tolerance * abs(before)
+            ):
+                continue
+            number, pivot_bar = found[i], float(bar - PIVOT_BARS)
+            found[i] = number + 1
+            own, line = number % PIVOTS, number % LINES
+            pivots[0, own, i], pivots[1, own, i], reach[own, i] = pivot_bar, level, 0
+            lines[0, line, i], lines[1, line, i], lines[2, line, i] = level, 0.0, pivot_bar
+            holds[line, i] = False
+            for earlier in range(1, min(PIVOTS, number + 1)):
+                older = (number - earlier) % PIVOTS
+                if pivots[1, older, i] < level - tolerance * abs(level):
+                    slope = (level - pivots[1, older, i]) / (pivot_bar - pivots[0, older, i])
+                    reach[own, i], lines[1, line, i], holds[line, i] = earlier, slope, True
+                    for since in range(1, PIVOT_BARS + 1):
+                        if not level + slope * since <= bounds[k + since, i]:
+                            holds[line, i] = False
+                    break
+            for age in range(1, min(LINES, number + 1)):  # a line goes once its older pivot is no longer remembered
+                if reach[(number - age) % PIVOTS, i] + age >= PIVOTS:
+                    holds[(number - age) % LINES, i] = False
+        for i in range(width):
+            out[k, i] = 0.0
+        for n in range(LINES):
+            for i in range(width):
+                out[k, i] += holds[n, i]

@@ -8,8 +8,8 @@ from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.catalogue import VOLUME_WINDOWS
 from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Floats
-from quantmatrix_pipeline.indicators.tile import Tile, where_zero
+from quantmatrix_pipeline.indicators.panel import Bools, Floats
+from quantmatrix_pipeline.indicators.tile import Tile
 from quantmatrix_pipeline.indicators.windows import Reduction, RollingReduction, sum_step
 
 _TO_20 = [sum_step(*pair) for pair in ((1, 1), (2, 2), (1, 4), (5, 5), (10, 10))]
@@ -37,11 +37,16 @@ class VolumeAverages(Family):
         self._money.advance(tile.row0, money, [1.0 / 20], [tile.out("dollar_volume_20d")])
 
     def write(self, tile: Tile) -> None:
-        usual = tile.out("volume_avg_20d")
-        still = where_zero(usual, tile)
-        relative = np.divide(tile.volume, usual, out=tile.out("relative_volume_20d"))
-        if still is not None:
-            np.copyto(relative, 0.0, where=still)
+        _ratio(tile.volume, tile.out("volume_avg_20d"), tile.out("relative_volume_20d"))
+
+
+@compiled
+def _ratio(volume: Floats, usual: Floats, out: Floats) -> None:
+    rows, width = volume.shape
+    for k in range(rows):
+        for i in range(width):
+            relative = volume[k, i] / usual[k, i]
+            out[k, i] = 0.0 if usual[k, i] == 0.0 else relative
 
 
 class OnBalanceVolume(Family):
@@ -91,31 +96,24 @@ class YearToDateVwap(Family):
         self._sums = np.full((2, width), np.nan)
 
     def feed(self, tile: Tile) -> None:
-        sums = self._tile_sums(tile)
-        money, shares = sums[:, 0], sums[:, 1]
-        np.copyto(shares, tile.volume)
-        np.add(tile.high, tile.low, out=money)
-        money += tile.close
-        money *= 1.0 / 3.0
-        money *= shares
-        begins = tile.flags("year begins")
-        last = self._sums
-        for now, begun in zip(sums, begins, strict=True):
-            if begun.any():
-                last = np.where(begun, 0.0, last)
-            now += last
-            last = now
-        np.copyto(self._sums, last)
+        money, shares = self._sums
+        bars = (tile.high, tile.low, tile.close, tile.volume)
+        _since_the_year_began(tile.flags("year begins"), *bars, money, shares, tile.out("vwap_ytd"))
 
-    def write(self, tile: Tile) -> None:
-        own = self._tile_sums(tile)
-        money, shares = own[:, 0], own[:, 1]
-        still = where_zero(shares, tile)
-        average = np.divide(money, shares, out=tile.out("vwap_ytd"))
-        if still is not None:
-            np.copyto(average, tile.close, where=still)
 
-    @staticmethod
-    def _tile_sums(tile: Tile) -> Floats:
-        """Shape (rows, 2, width): money and shares traded since the year began."""
-        return tile.work.floats("since the year began", tile.rows, 2, tile.width)
+@compiled
+def _since_the_year_began(
+    begins: Bools, high: Floats, low: Floats, close: Floats, volume: Floats, money: Floats, shares: Floats, out: Floats
+) -> None:
+    rows, width = close.shape
+    for k in range(rows):
+        for i in range(width):
+            if begins[k, i]:
+                money[i] = shares[i] = 0.0
+        for i in range(width):
+            money[i] += (high[k, i] + low[k, i] + close[k, i]) * (1.0 / 3.0) * volume[k, i]
+        for i in range(width):
+            shares[i] += volume[k, i]
+        for i in range(width):
+            average = money[i] / shares[i]
+            out[k, i] = close[k, i] if shares[i] == 0.0 else average

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.indicators.panel import Dates, Floats
+from quantmatrix_pipeline.indicators.compiled import compiled
+from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats
 
-Columns = npt.NDArray[np.intp]
+if TYPE_CHECKING:
+    from quantmatrix_pipeline.indicators.tile import Tile
 
 _RING = 64  # weeks kept: a power of two, more than any sum reaches back
 _MONDAY = 3  # the epoch was a Thursday
@@ -18,59 +23,65 @@ def week_number(session: Dates) -> npt.NDArray[np.int64]:
     return np.asarray((session.view(np.int64) + _MONDAY) // 7)
 
 
-def week_starts(session: Dates) -> list[Columns]:
-    """Tell, for each row of sessions but the first, in which columns a new calendar week begins.
-
-    A week without a bar of the instrument is none of its; the row after an instrument's last bar begins one.
-    """
-    week = week_number(session)
-    row, column = np.nonzero(week[1:] != week[:-1])
-    first = np.searchsorted(row, np.arange(len(week)))
-    return [column[first[k] : first[k + 1]] for k in range(len(week) - 1)]
-
-
 class CompletedWeeks:
-    """One value per completed week and instrument, and the sums of the last n of them.
+    """Sums of the last n completed weeks, one value per week and instrument, that go on from tile to tile.
 
     A sum is put together from sums of 1, 2, 4, ... weeks, the longest over the newest weeks: a fixed tree over the
     values that it covers, so that its bits depend on them alone.
-
-    Attributes
-    ----------
-    count
-        Shape (width,): how many weeks each instrument has completed.
     """
 
-    def __init__(self, width: int, longest: int) -> None:
-        """`longest` is the highest number of weeks that a sum will be asked for."""
-        self.count = np.zeros(width, np.int64)
-        self._width = width
-        self._sums = [np.zeros(_RING * width) for _ in range(longest.bit_length())]
-
-    def push(self, columns: Columns, value: Floats) -> None:
-        """Complete a week of the instruments at `columns` with these values."""
-        week = self.count[columns]
-        total = value
-        for power, sums in enumerate(self._sums):
-            if power:
-                half = 1 << (power - 1)
-                total = total + self._sums[power - 1][self._place(week - half, columns)]
-            sums[self._place(week, columns)] = total
-        self.count[columns] = week + 1
-
-    def total(self, columns: Columns, n: int, lag: int = 0) -> Floats:
-        """Return the sum of n completed weeks of which the newest lies `lag` before the last; zeros stand before the
-        first.
+    def __init__(self, width: int, least: int, sums: Sequence[tuple[int, int]]) -> None:
+        """`sums` are the numbers of weeks that are summed, each with how many weeks before the last completed one its
+        newest lies; all are NaN until `least` weeks are complete.
         """
-        week = self.count[columns] - 1 - lag
-        total: Floats | None = None
-        for power in range(n.bit_length() - 1, -1, -1):
-            if n >> power & 1:
-                part = self._sums[power][self._place(week, columns)]
-                total = part if total is None else total + part
-                week = week - (1 << power)
-        assert total is not None
-        return total
+        longest = max(n for n, _ in sums)
+        self._least = least
+        self._wanted = np.array(sums)
+        self._count = np.zeros(width, np.int64)
+        self._ring = np.zeros((longest.bit_length(), _RING, width))
+        self._state = np.full((len(sums), width), np.nan)
 
-    def _place(self, week: npt.NDArray[np.int64], columns: Columns) -> npt.NDArray[np.int64]:
-        return (week & (_RING - 1)) * self._width + columns
+    def advance(self, tile: Tile, before: Floats, outs: Sequence[Floats]) -> None:
+        """Write each row's sums of the weeks before its own; `before` is the value of the row before each.
+
+        A week is completed by the first bar of another, with the value of the bar before. A week without a bar of the
+        instrument is none of its.
+        """
+        starts = tile.week_starts
+        _complete(starts, before, self._wanted, self._least, self._count, self._ring, self._state, tuple(outs))
+
+
+@compiled
+def _complete(
+    starts: Bools,
+    before: Floats,
+    wanted: npt.NDArray[np.int64],
+    least: int,
+    count: npt.NDArray[np.int64],
+    ring: Floats,
+    state: Floats,
+    outs: tuple[Floats, ...],
+) -> None:
+    rows, width = starts.shape
+    powers, size = ring.shape[:2]
+    for k in range(rows):
+        for i in range(width):
+            if not starts[k, i]:
+                continue
+            total, week = before[k, i], count[i]
+            ring[0, week % size, i] = total
+            for power in range(1, powers):
+                total += ring[power - 1, (week - (1 << (power - 1))) % size, i]
+                ring[power, week % size, i] = total
+            count[i] = week + 1
+            for j in range(len(wanted)):
+                n, at = wanted[j, 0], week - wanted[j, 1]
+                total = 0.0
+                for power in range(powers - 1, -1, -1):
+                    if n >> power & 1:
+                        total += ring[power, at % size, i]
+                        at -= 1 << power
+                state[j, i] = total if count[i] >= least else np.nan
+        for j in range(len(wanted)):
+            for i in range(width):
+                outs[j][k, i] = state[j, i]
