@@ -22,6 +22,7 @@ from quantmatrix_pipeline.cli import (
     doctor,
     export,
     gaps,
+    logs,
     point_in_time,
     reconcile,
     reload,
@@ -50,6 +51,7 @@ app.command("up")(up.up)
 app.command("status")(status.status)
 app.command("coverage")(status.coverage)
 app.command("doctor")(doctor.doctor)
+app.command("logs")(logs.logs)
 app.command("reload")(reload.reload)
 app.command("chart")(chart.chart)
 app.command("backfill")(backfill.backfill)

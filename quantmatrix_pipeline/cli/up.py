@@ -15,11 +15,13 @@ import psutil
 import typer
 from rich.console import Console
 
+from quantmatrix_pipeline.cli import log_files
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.resources.dagster_home import prepare
 from quantmatrix_pipeline.settings import Settings, load
 
 GRACE_SECONDS = 15.0
+ROTATE_SECONDS = 60.0
 WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
 
 
@@ -31,7 +33,7 @@ def up(
     console = Console(soft_wrap=True)
     with console.status("starting PostgreSQL and applying migrations"):
         prepare(settings)
-    code = Supervisor(_commands(settings, host), settings.data_dir.resolve() / "logs", console).run(
+    code = Supervisor(_commands(settings, host), log_files.folder(settings), console).run(
         [
             f"Dagster UI  http://{host}:{settings.ui_port}",
             f"read API    http://{settings.api_host}:{settings.api_port}/docs",
@@ -69,6 +71,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._stop)
         self._logs.mkdir(parents=True, exist_ok=True)
+        self._rotate()
         try:
             for name, command in self._commands.items():
                 self._start(name, command)
@@ -92,12 +95,23 @@ class Supervisor:
             )
 
     def _watch(self) -> str | None:
+        rotated = time.monotonic()
         while not self._told_to_stop:
+            if time.monotonic() - rotated > ROTATE_SECONDS:
+                self._rotate()
+                rotated = time.monotonic()
             for name, child in self._children.items():
                 if child.poll() is not None:
                     return name
             time.sleep(0.2)
         return None
+
+    def _rotate(self) -> None:
+        for name in self._commands:
+            try:
+                log_files.rotate(self._logs / f"{name}.log")
+            except OSError as error:  # a full disk, say: no reason to end what runs
+                self._console.print(f"{name}.log could not be rotated: {error}", highlight=False)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True

@@ -21,7 +21,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline.warehouse.embedded import ROLES, SUPERUSER, EmbeddedServer
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.faults.folders import Folder
 
@@ -146,6 +146,11 @@ def test_the_embedded_database_that_it_started_stays_when_it_ends(
             assert up.process.wait(GONE_SECONDS) == 0
         servers = {process.pid for process in database.processes()}
         assert_gone([process for process in family if process.pid not in servers], set())
+        logs = [file for file in (data_dir / "logs").iterdir() if file.stat().st_size]
+        assert logs
+        for role in (SUPERUSER, *ROLES):
+            password = database.url(role=role).split(":")[2].split("@")[0]
+            assert not [file for file in logs if password in file.read_text(errors="replace")]
         assert database.is_running()
     finally:
         database.stop()
