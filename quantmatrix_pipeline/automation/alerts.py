@@ -1,130 +1,168 @@
-"""Sensors that tell people: a failed run, and a failed check, which leaves its run a success.
+"""Sensors that tell people: of runs that ended or take long, of assets that grew stale; and one that delivers.
 
-Both read the event log past a cursor, so that each event is told once, and beat at every tick, since a sensor that
-dies is itself silent: `/health` and `qm doctor` say when a heartbeat is old.
+The first two only write to the outbox, so that no channel can hold them up; the third empties it. All beat at every
+tick, since a sensor that dies is itself silent: `/health` and `qm doctor` say when a heartbeat is old.
 """
 
-from collections.abc import Callable, Sequence
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from dagster import (
-    AssetCheckEvaluation,
     DagsterEventType,
-    DagsterRun,
+    DagsterRunStatus,
     DefaultSensorStatus,
-    EventLogRecord,
     EventRecordsFilter,
-    RunStatusChangeRecordsFilter,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
     sensor,
 )
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.causes import cause, found
-from quantmatrix_pipeline.resources.notifier import Notifier
+from quantmatrix_pipeline.alerts import troubles
+from quantmatrix_pipeline.alerts.channels import PUSHGATEWAY, sender
+from quantmatrix_pipeline.alerts.channels.pushgateway import duration
+from quantmatrix_pipeline.alerts.deliver import BUDGET_SECONDS, TIMEOUT_SECONDS, deliver, instant
+from quantmatrix_pipeline.alerts.events import Run
+from quantmatrix_pipeline.alerts.routing import Policy
+from quantmatrix_pipeline.alerts.tell import tell
+from quantmatrix_pipeline.automation import run_events, run_reports
+from quantmatrix_pipeline.coverage.report import coverage_as_of
+from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.warehouse import alert_incidents as incidents
+from quantmatrix_pipeline.warehouse import alert_outbox as outbox
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse import runs
 
-FAILURES, CHECKS = "alert_on_failed_run", "alert_on_failed_check"
+RUNS, FRESHNESS, DELIVERY = "alert_on_runs", "alert_on_freshness", "deliver_alerts"
 AT_ONCE = 50
-
-Records = Sequence[EventLogRecord]
-Told = SensorResult | SkipReason
+READING_SECONDS = 15.0  # what is not read by then is read at the next tick
+RETRIED = "dagster/will_retry"  # such a failure speaks through the run that comes after it
 
 
 def build() -> list[SensorDefinition]:
     """Return the alerting sensors."""
 
-    @sensor(name=FAILURES, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
-    def alert_on_failed_run(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
-        """One message per failed run, with its root cause."""
-
-        # The event, not the run's own time stamp: that one moves when a retry or a person puts a tag on the run.
-        def failures(seen: int | None) -> Records:
-            after = RunStatusChangeRecordsFilter(DagsterEventType.RUN_FAILURE, after_storage_id=seen)
-            changes = context.instance.fetch_run_status_changes(after, limit=AT_ONCE, ascending=seen is not None)
-            return changes.records
-
+    @sensor(name=RUNS, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    def alert_on_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
+        """One message per cause of failed runs and failed checks, one when it is over; slow runs; durations."""
+        tables.beat(platform.warehouse, RUNS, clock.now())
         runs.close_dead(platform.warehouse)
-        return _tell(context, platform, failures, lambda records: _failed_runs(context, records))
+        cursor = run_events.EndedCursor.parse(context.cursor)
+        if cursor is None:  # what happened before somebody listened is no news
+            context.update_cursor(str(run_events.newest(context.instance)))
+            return SkipReason("listening from here on")
+        deadline = time.monotonic() + READING_SECONDS
+        ended: list[Run] = []
+        for event in run_events.ended_since(context.instance, cursor, AT_ONCE):
+            if time.monotonic() > deadline:
+                break
+            run = run_reports.report(context.instance, event.run_id, context.repository_def, clock.wall())
+            ended += [] if run is None else [_with_coverage(context, platform, run)]
+            cursor.handled[event.number] = event.at
+        slow = _slow(context)
+        if ended or slow:
+            _say(context, platform, ended, slow)
+        cursor.settle(clock.wall())
+        context.update_cursor(str(cursor))
+        return SkipReason(f"{len(ended)} runs ended since the last look, {len(slow)} take long")
 
-    @sensor(name=CHECKS, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
-    def alert_on_failed_check(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
-        """One message per failed check evaluation, whether the check blocks or not."""
+    @sensor(name=FRESHNESS, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
+    def alert_on_freshness(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
+        """One message for the assets that became stale together, one when they are fresh again."""
+        tables.beat(platform.warehouse, FRESHNESS, clock.now())
+        seen = int(context.cursor) if context.cursor else None
+        wanted = EventRecordsFilter(DagsterEventType.FRESHNESS_STATE_CHANGE, after_cursor=seen)
+        records = context.instance.get_event_records(wanted, limit=AT_ONCE, ascending=seen is not None)
+        context.update_cursor(str(max((r.storage_id for r in records), default=seen or 0)))
+        if seen is None:
+            return SkipReason("listening from here on")
+        state: dict[str, FreshnessState] = {}
+        for record in records:
+            event = record.event_log_entry.dagster_event
+            change = event.event_specific_data if event else None
+            if isinstance(change, FreshnessStateChange):
+                state[change.key.to_user_string()] = change.new_state
+        groups = [
+            troubles.stale([name for name, now in state.items() if now is bad], bad.value)
+            for bad in (FreshnessState.FAIL, FreshnessState.WARN)
+            if bad in state.values()
+        ]
+        tell(
+            platform.warehouse,
+            Policy.of(platform.settings),
+            instant(),
+            groups=groups,
+            well=[f"asset:{n}:{s}" for n, now in state.items() if now is FreshnessState.PASS for s in ("WARN", "FAIL")],
+            over=[f"asset:{n}:WARN" for n, now in state.items() if now is FreshnessState.FAIL],
+        )
+        return SkipReason(f"{len(state)} assets changed since the last look")
 
-        def evaluations(seen: int | None) -> Records:
-            after = EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen)
-            return context.instance.get_event_records(after, limit=AT_ONCE, ascending=seen is not None)
+    @sensor(name=DELIVERY, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    def deliver_alerts(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
+        """Send what waits in the outbox; what a channel does not take is kept and tried again."""
+        tables.beat(platform.warehouse, DELIVERY, clock.now())
+        done = deliver(
+            platform.warehouse,
+            partial(sender, platform.settings, timeout=TIMEOUT_SECONDS),
+            worker=f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}",
+            budget_seconds=BUDGET_SECONDS,
+        )
+        said = f"{done.delivered} delivered, {done.later} put off, {done.refused} refused"
+        return SkipReason(said + (f"; no answer yet from {', '.join(done.unfinished)}" if done.unfinished else ""))
 
-        return _tell(context, platform, evaluations, _failed_checks)
-
-    return [alert_on_failed_run, alert_on_failed_check]
-
-
-def _tell(
-    context: SensorEvaluationContext,
-    platform: Platform,
-    events_after: Callable[[int | None], Records],
-    messages: Callable[[Records], list[str]],
-) -> Told:
-    """Send what the events since the last look have to say, and move the cursor past them."""
-    tables.beat(platform.warehouse, context.sensor_name, clock.now())
-    seen = int(context.cursor) if context.cursor else None
-    records = events_after(seen)
-    if seen is None:  # what happened before somebody listened is no news
-        context.update_cursor(str(max((r.storage_id for r in records), default=0)))
-        return SkipReason("listening from here on")
-    if not records:
-        return SkipReason("nothing happened since the last look")
-    notifier = Notifier(platform.settings.discord_webhook)
-    for message in messages(records):
-        notifier.send(message)
-    return SensorResult(cursor=str(max(r.storage_id for r in records)))
-
-
-def _failed_runs(context: SensorEvaluationContext, records: Records) -> list[str]:
-    messages = []
-    for run_id in dict.fromkeys(record.run_id for record in records):
-        run = context.instance.get_run_by_id(run_id)
-        why = root_cause(context, run_id)
-        # What a blocking check stopped is told by the check, with its counts.
-        if run is not None and "DagsterAssetCheckFailedError" not in why:
-            messages.append(
-                f"FAILED {run.job_name} for {_sessions(run)}: {why}"
-                f" (run {run_id[:8]}; press {run.job_name} again when it is mended)"
-            )
-    return messages
-
-
-def _failed_checks(records: Records) -> list[str]:
-    messages = []
-    for record in records:
-        event = record.event_log_entry.dagster_event
-        evaluation = event.event_specific_data if event else None
-        if isinstance(evaluation, AssetCheckEvaluation) and not evaluation.passed:
-            messages.append(
-                f"CHECK {evaluation.severity.value} {evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
-                f" failed: {found(evaluation.metadata)} (run {record.run_id[:8]})"
-            )
-    return messages
-
-
-def _sessions(run: DagsterRun) -> str:
-    tags = run.tags
-    if "dagster/partition" in tags:
-        return f"session {tags['dagster/partition']}"
-    first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
-    return f"sessions {first}..{last}" if first and last else "no session"
+    return [alert_on_runs, alert_on_freshness, deliver_alerts]
 
 
-def root_cause(context: SensorEvaluationContext, run_id: str) -> str:
-    """Return the cause of a failed run on one line."""
-    for event_type in (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE):
-        for entry in context.instance.all_logs(run_id, of_type=event_type):
-            data = entry.dagster_event.event_specific_data if entry.dagster_event else None
-            if error := getattr(data, "error", None):
-                return cause(error)
-    return cause(None)
+def _slow(context: SensorEvaluationContext) -> Sequence[troubles.Group]:
+    started = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
+    tagged = [run for run in context.instance.get_runs(started) if run_reports.SLOW_AFTER in run.tags]
+    reports = [run_reports.report(context.instance, run.run_id, None, clock.wall()) for run in tagged]
+    return troubles.slow(run for run in reports if run is not None and run.outcome == "running")
+
+
+def _say(
+    context: SensorEvaluationContext, platform: Platform, ended: Sequence[Run], slow: Sequence[troubles.Group]
+) -> None:
+    now = instant()
+    if platform.settings.pushgateway_url is not None:
+        with platform.warehouse.begin() as connection:
+            for run in ended:
+                outbox.queue(connection, [(PUSHGATEWAY, None)], duration(run).as_json(), now, once=run.run_id)
+    final = [run for run in ended if not _comes_again(context, run)]
+    verdict = troubles.judge(final, incidents.broken(platform.warehouse))
+    tell(
+        platform.warehouse,
+        Policy.of(platform.settings),
+        now,
+        groups=[*verdict.groups, *slow],
+        well=verdict.well,
+        over=verdict.over,
+        successes=[run for run in ended if run.outcome == "success"],
+    )
+
+
+def _comes_again(context: SensorEvaluationContext, run: Run) -> bool:
+    stored = context.instance.get_run_by_id(run.run_id) if run.outcome == "failure" else None
+    return stored is not None and stored.tags.get(RETRIED) == "true"
+
+
+def _with_coverage(context: SensorEvaluationContext, platform: Platform, run: Run) -> Run:
+    """Add how many symbols lack the session's bar to a run in which something failed."""
+    stored = context.instance.get_run_by_id(run.run_id)
+    session = None if stored is None else run_reports.session(stored.tags)
+    if session is None or not (run.failed or run.outcome == "failure"):
+        return run
+    try:
+        found = coverage_as_of(platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target)
+    except QuantMatrixError:
+        return run  # the alert matters more than the number
+    return replace(run, stale=found.expected - found.fresh, expected=found.expected)

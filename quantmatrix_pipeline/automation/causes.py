@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from dagster import MetadataValue, TableMetadataValue
 
-from quantmatrix_pipeline.resources.causes import LONGEST, cause, exit_code
+from quantmatrix_pipeline.resources.causes import LONGEST, cause, error_class, exit_code
 
-__all__ = ["cause", "exit_code", "found"]
+__all__ = ["cause", "error_class", "exit_code", "found"]
 
 
 def found(metadata: Mapping[str, MetadataValue]) -> str:

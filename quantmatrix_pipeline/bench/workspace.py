@@ -78,7 +78,7 @@ class Workspace:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a `qm` of this workspace, free of the user's own settings."""
-        foreign = ("QM_", "DAGSTER_", "DATABASE_URL", "REDIS_URL", "RLC_REDIS_URL", "DISCORD_WEBHOOK_SYSTEM_STATUS")
+        foreign = ("QM_", "DAGSTER_", "DATABASE_URL", "REDIS_URL", "RLC_REDIS_URL", "DISCORD_WEBHOOK_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return kept | {
             "QM_DATA_DIR": str(self.folder),

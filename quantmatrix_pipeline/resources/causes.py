@@ -19,6 +19,12 @@ def cause(error: SerializableErrorInfo | None) -> str:
     return (message.split(": ", 1)[-1] if ours else message)[:LONGEST]
 
 
+def error_class(error: SerializableErrorInfo | None) -> str | None:
+    """Return the class of the error of ours in the chain, None where there is none."""
+    kinds = [kind for e in _chain(error) if (kind := _kind(e)) is not None]
+    return kinds[-1].__name__ if kinds else None
+
+
 def exit_code(error: SerializableErrorInfo | None) -> int:
     """Return the exit code of the error of ours in the chain, 1 where there is none."""
     kinds = [kind for e in _chain(error) if (kind := _kind(e)) is not None]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
+from quantmatrix_pipeline.settings.alerts import AlertFields
 from quantmatrix_pipeline.settings.values import AdminKeys, BaseUrl, admin_keys
 from quantmatrix_pipeline.settings.vendors import VendorFields, vendor_names
 
@@ -84,7 +85,7 @@ POLICY_FIELDS = (
 )
 
 
-class Settings(VendorFields):
+class Settings(AlertFields, VendorFields):
     """All settings; build it with `load()`, which turns a wrong value into one clear line."""
 
     data_dir: Path = Field(Path(".qm"), description="embedded database, Dagster home, logs")
@@ -234,11 +235,6 @@ class Settings(VendorFields):
     nightly_cron: str = Field(
         "30 17 * * 1-5",
         description="the nightly chain, in the exchange's time zone",
-    )
-    discord_webhook: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("QM_DISCORD_WEBHOOK", "DISCORD_WEBHOOK_SYSTEM_STATUS"),
-        description="where failures and failed checks are posted",
     )
     user_agent: str = Field("quantmatrix-pipeline/0.1 (market data; self-hosted)", description="sent to Wikipedia")
     log_level: LogLevel = Field(

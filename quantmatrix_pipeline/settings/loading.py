@@ -121,7 +121,7 @@ def _unknown(name: str, file: Path) -> str | None:
     """Say what is wrong with a name that looks like one of ours; other programs may share the file."""
     if name in FROM_ENVIRONMENT_ONLY:
         return f"{name} in {file}: read from the environment only"
-    ours = name.startswith(("QM_", "POLICY_")) or name.endswith("_API_KEY")
+    ours = name.startswith(("QM_", "POLICY_", "DISCORD_WEBHOOK_")) or name.endswith("_API_KEY")
     if name in KNOWN or not ours:
         return None
     near = get_close_matches(name, sorted(KNOWN), n=1)

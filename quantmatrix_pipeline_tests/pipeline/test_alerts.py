@@ -1,209 +1,254 @@
-"""Who is told what: one message per failure, with its root cause, over a real webhook."""
+"""Who is told what: real runs on a real instance, the sensors' ticks, and a real webhook."""
 
 from __future__ import annotations
 
-import pytest
-from dagster import DagsterInstance
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from quantmatrix_pipeline.automation.alerts import CHECKS, FAILURES
+import pytest
+from dagster import (
+    AssetKey,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRunStatus,
+    job,
+    op,
+)
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.events import JobFailureData
+
+from quantmatrix_pipeline.automation.alerts import DELIVERY, FRESHNESS, RUNS
+from quantmatrix_pipeline.automation.run_events import EndedCursor
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.channel_servers import Answer, Hook, hook
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
-from quantmatrix_pipeline_tests.pipeline.webhook import Refusal, webhook
 
 DAYS = sessions("2021-12-31", 30)
 TONIGHT = DAYS[-1]
 WHY = "source.toml: bars[1].path: 'gone.parquet' matches no"
 
 
-def break_folder(folder: Folder) -> None:
+@dataclass
+class Alerts:
+    """The sensors over their ticks, and what reached the webhook."""
+
+    runs: Sensor
+    delivery: Sensor
+    hook: Hook
+
+    def tick(self) -> list[str]:
+        """Let both tick once; return the titles that came."""
+        before = len(self.hook.taken)
+        self.runs.tick()
+        self.delivery.tick()
+        return self.hook.titles[before:]
+
+    def facts(self, number: int = -1) -> dict[str, str]:
+        (embed,) = self.hook.taken[number]["embeds"]
+        return {field["name"]: field["value"] for field in embed["fields"]}
+
+
+@pytest.fixture
+def alerts(instance: DagsterInstance, chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alerts]:
+    """The sensors after their first look, and a webhook that failures go to."""
+    with hook() as server:
+        monkeypatch.setenv("QM_DISCORD_WEBHOOK", server.url)
+        found = Alerts(Sensor(RUNS, instance), Sensor(DELIVERY, instance), server)
+        assert found.tick() == []
+        yield found
+
+
+def broken(folder: Folder) -> None:
     folder.write(walk(["SPY"], DAYS))
     declaration = folder.path / "source.toml"
     declaration.write_text(declaration.read_text().replace("bars.parquet", "gone.parquet"))
 
 
-@pytest.fixture
-def on_failure(instance: DagsterInstance, chain: Chain) -> Sensor:
-    """The failure sensor after its first look."""
-    sensor = Sensor(FAILURES, instance)
-    assert sensor.tick().skipped
-    return sensor
-
-
-@pytest.fixture
-def on_check(instance: DagsterInstance, chain: Chain) -> Sensor:
-    """The failed-check sensor after its first look."""
-    sensor = Sensor(CHECKS, instance)
-    assert sensor.tick().skipped
-    return sensor
-
-
-def test_a_failed_run_is_told_once_with_its_root_cause_and_the_job_to_press(
-    chain: Chain, folder: Folder, on_failure: Sensor, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_run_is_told_once_with_all_that_an_operator_asks_first_and_so_is_its_recovery(
+    chain: Chain, folder: Folder, alerts: Alerts, instance: DagsterInstance, warehouse: Warehouse
 ) -> None:
-    break_folder(folder)
+    broken(folder)
     failed = chain.run(TONIGHT)
     assert not failed.success
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        on_failure.tick()
-        assert on_failure.tick().skipped == "nothing happened since the last look"
-        # A retry, or a person, puts a tag on the run later: it has not failed again.
-        instance.add_run_tags(failed.run_id, {"dagster/did_retry": "true"})
-        on_failure.tick()
-    (message,) = hook.messages
-    assert message.startswith(f"FAILED restore_daily_coverage for session {TONIGHT}: ")
-    assert WHY in message
-    assert f"(run {failed.run_id[:8]}; press restore_daily_coverage again" in message
-
-
-def test_each_of_several_failures_is_told_once_and_a_range_by_its_ends(
-    chain: Chain, folder: Folder, on_failure: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_folder(folder)
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        chain.run(TONIGHT)
-        chain.run(DAYS[-3], TONIGHT)
-        on_failure.tick()
-        chain.run(TONIGHT, job="refresh_constituents")
-        on_failure.tick()
-        on_failure.tick()
-    assert [m.split(":")[0] for m in hook.messages] == [
-        f"FAILED restore_daily_coverage for session {TONIGHT}",
-        f"FAILED restore_daily_coverage for sessions {DAYS[-3]}..{TONIGHT}",
-        f"FAILED refresh_constituents for session {TONIGHT}",
-    ]
-
-
-def test_what_failed_before_anybody_listened_is_no_news(
-    chain: Chain, folder: Folder, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_folder(folder)
+    (title,) = alerts.tick()
+    assert title.startswith(f"FAILED restore_daily_coverage, session {TONIGHT}: ")
+    assert WHY in title
+    facts = alerts.facts()
+    assert {"for", "job", "duration", "pool", "cause", "press", "what to do"} <= set(facts)
+    assert facts["what to do"] == "docs/operations.md#a-setting-or-a-file-is-wrong"
+    assert alerts.hook.taken[0]["embeds"][0]["url"] == f"http://127.0.0.1:3000/runs/{failed.run_id}"
+    # A retry, or a person, puts a tag on the run later: it has not failed again.
+    instance.add_run_tags(failed.run_id, {"dagster/did_retry": "true"})
+    assert alerts.tick() == []
+    chain.run(DAYS[-3], TONIGHT)
     chain.run(TONIGHT)
-    sensor = Sensor(FAILURES, instance)
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        assert sensor.tick().skipped == "listening from here on"
-        sensor.tick()
-    assert hook.posted == []
+    assert alerts.tick() == [], "one cause, and its cool-down lasts"
+    folder.write(walk(["SPY"], DAYS))
+    assert chain.run(TONIGHT).success
+    assert alerts.tick() == ["RECOVERED: restore_daily_coverage"]
+    assert alerts.facts()["occurrences"] == "3"
+    beats = tables.heartbeats(warehouse)
+    assert {RUNS, DELIVERY} <= set(beats)
 
 
-def test_the_message_of_our_own_error_is_told_rather_than_the_librarys_beneath_it(
-    chain: Chain, folder: Folder, on_failure: Sensor, monkeypatch: pytest.MonkeyPatch
+def test_500_symbols_without_tonights_bar_are_one_message_and_one_recovery_on_two_channels_one_of_which_is_busy(
+    chain: Chain, folder: Folder, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbols = [f"S{n:03}" for n in range(500)]
+    days = DAYS[-4:]
+    bars = walk([*symbols, "SPY"], days)
+    folder.write(bars)
+    chain.run(days[-3])
+    alerts.tick()
+    assert alerts.hook.taken == []
+    folder.write(bars[(bars["symbol"] == "SPY") | (bars["date"] <= days[-3])])
+    alerts.hook.answers.append(Answer(429, '{"message": "You are being rate limited.", "retry_after": 0.05}'))
+    with hook() as other:
+        monkeypatch.setenv("QM_ALERT_CHANNELS", f"system_status, slack+{other.url}")
+        assert chain.run(TONIGHT).success, "checks that do not block leave the run a success"
+        (title,) = alerts.tick()
+        assert title.startswith(
+            f"CHECK ERROR coverage_report.coverage_at_target failed (and 1 more check), session {TONIGHT}"
+        )
+        assert alerts.facts()["symbols"].startswith("500 of 501 without the session's bar, e.g. S000, S001")
+        folder.write(bars)
+        assert chain.run(TONIGHT).success
+        (recovery,) = alerts.tick()
+    assert recovery.startswith("RECOVERED: coverage_report.coverage_at_target, coverage_report.nothing_over_48h")
+    assert [body["text"] for body in other.taken] == [title, recovery]
+    assert alerts.hook.sent == 3
+
+
+def test_what_failed_before_anybody_listened_is_no_news_and_our_own_errors_message_is_the_cause(
+    chain: Chain, folder: Folder, instance: DagsterInstance, alerts: Alerts
 ) -> None:
     folder.path.mkdir()
     (folder.path / "source.toml").write_text("[[bars]\n")
     chain.run(TONIGHT)
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        on_failure.tick()
-    (message,) = hook.messages
-    assert "source.toml: no valid TOML" in message, "the parser's error alone would not name the file"
-
-
-def test_a_429_is_obeyed_and_the_message_arrives_once(
-    chain: Chain, folder: Folder, on_failure: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_folder(folder)
-    chain.run(TONIGHT)
-    with webhook([Refusal(429, '{"message": "You are being rate limited.", "retry_after": 0.05}')]) as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        on_failure.tick()
-        on_failure.tick()
-    assert len(hook.posted) == 2
-    assert len(hook.messages) == 1
-
-
-@pytest.mark.parametrize("status", [404, 500])
-def test_a_webhook_that_refuses_harms_nothing_and_its_address_is_shown_nowhere(
-    chain: Chain,
-    folder: Folder,
-    on_failure: Sensor,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    status: int,
-) -> None:
-    break_folder(folder)
-    chain.run(TONIGHT)
-    with webhook([Refusal(status)]) as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        on_failure.tick()
-        assert on_failure.tick().skipped
-    assert len(hook.posted) == 1, "no storm against a broken webhook"
-    assert f"the webhook answered {status}" in caplog.text
-    ours = [r.getMessage() for r in caplog.records if r.name.startswith("quantmatrix_pipeline")]
-    assert not any("/api/webhooks/1/token" in text for text in ours)
-
-
-def test_a_dead_webhook_and_none_at_all_harm_nothing(
-    chain: Chain, folder: Folder, on_failure: Sensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    break_folder(folder)
-    chain.run(TONIGHT)
-    monkeypatch.setenv("QM_DISCORD_WEBHOOK", "http://127.0.0.1:9/api/webhooks/1/token")
-    on_failure.tick()
-    assert "the webhook did not take the message: ConnectError" in caplog.text
-    monkeypatch.delenv("QM_DISCORD_WEBHOOK")
-    chain.run(TONIGHT)
-    on_failure.tick()
-    assert caplog.text.count(WHY) >= 2, "without a webhook the message stands in the log"
-
-
-def test_a_failed_check_that_does_not_block_is_told_though_its_run_succeeded(
-    chain: Chain, folder: Folder, on_check: Sensor, on_failure: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bars = walk(["AAA", "SPY"], DAYS)
-    folder.write(bars[(bars["symbol"] != "AAA") | ~bars["date"].isin(DAYS[3:5])])
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        assert chain.run(TONIGHT).success
-        on_check.tick()
-        on_check.tick()
-        on_failure.tick()
-    (message,) = hook.messages
-    assert message.startswith("CHECK WARN daily_bars.no_session_missing_inside_a_life failed: ")
-    assert "instruments=1" in message
-    assert "sessions=2" in message
+    late = Sensor(RUNS, instance)
+    assert late.tick().skipped == "listening from here on"
+    assert late.tick().skipped == "0 runs ended since the last look, 0 take long"
+    (title,) = alerts.tick()
+    assert "source.toml: no valid TOML" in title, "the parser's error alone would not name the file"
 
 
 def test_a_run_that_a_blocking_check_stopped_is_told_once_by_the_check_with_its_counts(
-    chain: Chain,
-    folder: Folder,
-    warehouse: Warehouse,
-    on_check: Sensor,
-    on_failure: Sensor,
-    monkeypatch: pytest.MonkeyPatch,
+    chain: Chain, folder: Folder, warehouse: Warehouse, alerts: Alerts
 ) -> None:
     folder.write(walk(["AAA", "SPY"], DAYS))
     chain.run(DAYS[-2])
-    on_check.tick()
     warehouse.execute(f"UPDATE price_data SET high = low - 1 WHERE session = '{DAYS[3]}'")
-    with webhook() as hook:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", hook.url)
-        stopped = chain.run(TONIGHT)
-        assert not stopped.success
-        on_check.tick()
-        on_failure.tick()
-    (message,) = hook.messages
-    assert message.startswith("CHECK ERROR daily_bars.bars_obey_the_rules failed: broken=2, e.g. ")
-    assert "symbol AAA" in message, "the first of what it found"
-    assert message.endswith(f" (run {stopped.run_id[:8]})")
+    assert not chain.run(TONIGHT).success
+    (title,) = alerts.tick()
+    start = f"CHECK ERROR daily_bars.bars_obey_the_rules failed, session {TONIGHT}: broken=2, e.g. "
+    assert title.startswith(start)
+    assert "symbol AAA" in title, "the first of what it found"
 
 
-def test_every_tick_leaves_a_heartbeat(
-    warehouse: Warehouse,
-    chain: Chain,
-    folder: Folder,
-    on_check: Sensor,
-    on_failure: Sensor,
-    instance: DagsterInstance,
-    monkeypatch: pytest.MonkeyPatch,
+def test_tags_of_a_run_mute_it_send_it_elsewhere_and_ask_to_hear_of_success_and_owners_have_channels_of_their_own(
+    chain: Chain, folder: Folder, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.write(walk(["SPY"], DAYS))
-    monkeypatch.setenv("QM_NOW", "2022-01-01T00:00:00Z")
-    for sensor in (on_check, on_failure, Sensor("backfill_stale_coverage", instance)):
-        sensor.tick()
-    beats = {name: beat.isoformat() for name, (beat, _) in tables.heartbeats(warehouse).items()}
-    assert beats == dict.fromkeys((CHECKS, FAILURES, "backfill_stale_coverage"), "2022-01-01T00:00:00+00:00")
+    broken(folder)
+    with hook() as playground, hook() as team:
+        monkeypatch.setenv("DISCORD_WEBHOOK_PLAYGROUND", playground.url)
+        monkeypatch.setenv("QM_ALERT_ROUTES", f"team:market-data={team.url}")
+        monkeypatch.setenv("QM_ALERT_COOLDOWN_MINUTES", "0")
+        chain.run(TONIGHT, tags={"qm/mute": "true"})
+        alerts.tick()
+        chain.run(TONIGHT, tags={"qm/channels": "playground"})
+        alerts.tick()
+        chain.run(TONIGHT)
+        alerts.tick()
+        folder.write(walk(["SPY"], DAYS))
+        chain.run(TONIGHT, tags={"qm/alert_on": "failure|success", "qm/channels": "playground"})
+        alerts.tick()
+    assert alerts.hook.taken == []
+    kinds = [title.split()[0] for title in playground.titles]
+    assert kinds == ["FAILED", "RECOVERED:", "OK"]
+    assert [title.split()[0] for title in team.titles] == ["FAILED", "RECOVERED:"]
+
+
+# --- slow, timed out, stale -----------------------------------------------------------------------------------------
+
+
+@job(tags={"qm/slow_after_s": "60", "qm/timeout_s": "120"})
+def long_one() -> None:
+    @op
+    def wait() -> None: ...
+
+    wait()
+
+
+def started(instance: DagsterInstance, since: float) -> Callable[[DagsterEventType, str], None]:
+    """Start a run `since` seconds ago without a process behind it; return what reports an event about it."""
+    run = instance.create_run_for_job(long_one, tags=long_one.tags)
+    at = time.time() - since
+
+    def event(kind: DagsterEventType, message: str = "", **more: object) -> None:
+        instance.report_dagster_event(
+            DagsterEvent(kind.value, run.job_name, message=message, **more),  # type: ignore[arg-type]
+            run.run_id,
+            timestamp=at if kind is DagsterEventType.RUN_START else time.time(),
+        )
+
+    event(DagsterEventType.RUN_START)
+    record = instance.get_run_record_by_id(run.run_id)
+    assert record is not None
+    assert record.dagster_run.status is DagsterRunStatus.STARTED
+    return event
+
+
+def test_a_run_that_takes_long_is_told_once_and_so_is_that_dagster_ended_it(
+    instance: DagsterInstance, alerts: Alerts
+) -> None:
+    event = started(instance, since=90)
+    (title,) = alerts.tick()
+    assert title.startswith("SLOW long_one, no session: still running after 9")
+    assert alerts.tick() == []
+    said = "Exceeded maximum runtime of 120 seconds."
+    event(DagsterEventType.RUN_FAILURE, said, event_specific_data=JobFailureData(error=None, failure_reason=None))
+    assert alerts.tick() == [f"ENDED AT ITS TIMEOUT long_one, no session: {said}"]
+    assert alerts.tick() == []
+
+
+def test_a_slow_run_that_ends_well_is_told_to_have_ended(instance: DagsterInstance, alerts: Alerts) -> None:
+    event = started(instance, since=90)
+    alerts.tick()
+    event(DagsterEventType.RUN_SUCCESS)
+    (title,) = alerts.tick()
+    assert title.startswith("ended: run ")
+
+
+def test_assets_that_grow_stale_together_are_one_message_and_fresh_again_another(
+    instance: DagsterInstance, alerts: Alerts
+) -> None:
+    def turn(state: FreshnessState, before: FreshnessState) -> None:
+        for name in ("daily_bars", "coverage_report"):
+            instance._report_runless_asset_event(
+                FreshnessStateChange(
+                    key=AssetKey(name), new_state=state, previous_state=before, state_change_timestamp=time.time()
+                )
+            )
+
+    sensor = Sensor(FRESHNESS, instance)
+    sensor.tick()
+    turn(FreshnessState.WARN, FreshnessState.PASS)
+    sensor.tick()
+    assert alerts.tick() == ["STALE 2 assets: not materialized within the warning window of its freshness policy"]
+    turn(FreshnessState.PASS, FreshnessState.WARN)
+    sensor.tick()
+    assert alerts.tick() == ["RECOVERED: coverage_report, daily_bars"]
+
+
+def test_an_event_that_appears_after_a_later_one_is_not_missed_and_none_is_taken_twice() -> None:
+    cursor = EndedCursor(10, {12: 1000.0, 13: 1030.0})
+    cursor.settle(1065.0)
+    assert (cursor.after, set(cursor.handled)) == (12, {13}), "13 may still be overtaken"
+    assert EndedCursor.parse(str(cursor)) == cursor
+    many = EndedCursor(0, dict.fromkeys(range(1, 700), 2000.0))
+    many.settle(2000.0)
+    assert len(many.handled) == 500

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from dagster import DagsterInstance
 
-from quantmatrix_pipeline.automation.alerts import FAILURES
+from quantmatrix_pipeline.automation.alerts import RUNS
 from quantmatrix_pipeline.resources import run_record
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -67,7 +67,7 @@ def test_a_run_whose_process_was_killed_is_closed_by_the_failure_sensor_and_by_t
     life = runs.Life(warehouse, "alive")
     runs.begin(warehouse, killed)
     runs.begin(warehouse, alive)
-    Sensor(FAILURES, instance).tick()
+    Sensor(RUNS, instance).tick()
     assert _status(warehouse) == {"killed": ("failure", runs.DIED), "alive": ("running", None)}
     # The lock goes with the connection, as it does when a process is killed.
     life.end()
