@@ -1,6 +1,8 @@
 """Assets of the coverage: the report of how fresh the tracked set is."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
@@ -11,8 +13,10 @@ from quantmatrix_pipeline.assets.metadata import column_schema, table
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.coverage.report import coverage_as_of, save
+from quantmatrix_pipeline.coverage.state import CoverageReport
 from quantmatrix_pipeline.resources.cache import COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.warehouse.coverage_fill import SessionFill
 
 COLUMNS = column_schema(
     [
@@ -40,13 +44,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
     def coverage_report(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
         """How many instruments are fresh as of the session, which are not, and the job that mends it."""
         first, session = sessions_of(context)
-        now = clock.now()
-        report = coverage_as_of(
-            platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target
-        )
-        save(platform.warehouse, report, now)
-        fills = update_fill(platform.warehouse, platform.calendar, first, session, now)
-        platform.cache.publish({COVERAGE: report.published(now)})
+        report, fills = look_at_coverage(platform, first, session)
         return MaterializeResult(
             metadata={
                 "headline": report.headline(),
@@ -61,3 +59,13 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         )
 
     return [coverage_report]
+
+
+def look_at_coverage(platform: Platform, first: date, last: date) -> tuple[CoverageReport, Sequence[SessionFill]]:
+    """Work out the coverage as of `last` and how full the sessions from `first` on are, both inclusive; keep both."""
+    now = clock.now()
+    report = coverage_as_of(platform.warehouse, platform.calendar, last, target=platform.settings.coverage_target)
+    save(platform.warehouse, report, now)
+    fills = update_fill(platform.warehouse, platform.calendar, first, last, now)
+    platform.cache.publish({COVERAGE: report.published(now)})
+    return report, fills

@@ -18,8 +18,17 @@ def session_asset(
     columns: TableSchema,
     after: Sequence[str] = (),
     freshness: FreshnessPolicy | None = None,
+    may_skip: bool = False,
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
-    """Return the decorator for an asset over sessions; `after` names what must be there before it."""
+    """Return the decorator for an asset over sessions.
+
+    Parameters
+    ----------
+    after
+        What must be there before it.
+    may_skip
+        Whether a run may yield nothing, as a dry run does; what comes after it is skipped then.
+    """
     return asset(
         deps=list(after),
         partitions_def=partitions,
@@ -29,5 +38,6 @@ def session_asset(
         kinds={"postgres"},
         code_version="1",
         freshness_policy=freshness,
+        output_required=not may_skip,
         metadata={"dagster/table_name": table, "dagster/column_schema": columns},
     )

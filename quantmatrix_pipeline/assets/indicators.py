@@ -3,6 +3,7 @@
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition, TableSchema
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.configs import RecomputeConfig, day
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
 from quantmatrix_pipeline.assets.metadata import column_schema
@@ -10,7 +11,9 @@ from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.indicators.catalogue import CATALOGUE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
+from quantmatrix_pipeline.snapshots.restate import mark_due
 from quantmatrix_pipeline.snapshots.rows import SQL_TYPES
+from quantmatrix_pipeline.universe.scope import part_of
 
 GROUP = "indicators"
 
@@ -36,9 +39,14 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         after=["daily_bars"],
         freshness=NIGHTLY,
     )
-    def indicator_snapshots(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+    def indicator_snapshots(
+        context: AssetExecutionContext, config: RecomputeConfig, platform: Platform
+    ) -> MaterializeResult[None]:
         """The newest indicator row of every instrument as of the session, computed from stored bars alone."""
         _, session = sessions_of(context)
+        part = part_of(platform.warehouse, config.scope, index=config.index, symbols=config.symbols)
+        if since := day(config.since, "since"):
+            mark_due(platform.warehouse, part.ids, since)  # the history, which comes next, records it
         done = update_snapshots(
             platform.warehouse,
             platform.calendar,
@@ -47,10 +55,12 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             now=clock.now(),
             method=platform.method,
             lock_wait_seconds=platform.settings.lock_wait_seconds,
+            only=None if config.scope == "universe" else part.ids,
         )
         return MaterializeResult(
             metadata={
                 "dagster/row_count": done.instruments,
+                "scope": part.told,
                 "changed": done.changed,
                 "seconds": round(done.seconds, 3),
             }

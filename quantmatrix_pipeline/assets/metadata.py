@@ -8,6 +8,7 @@ from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema, TextMetadataValue
 
+from quantmatrix_pipeline.ingest.plan import Lacking
 from quantmatrix_pipeline.providers.routing.router import Router
 
 SHOWN_ROWS = 20
@@ -24,6 +25,16 @@ def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue | TextMetadat
 def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:
     """Return (name, type, description) triples as a Dagster column schema."""
     return TableSchema([TableColumn(name, kind, description) for name, kind, description in columns])
+
+
+def would_fetch(lacking: Lacking) -> dict[str, Any]:
+    """Return what a dry run found that a fetch would ask for."""
+    return {
+        "would_ask": f"{lacking.symbols} symbols, {lacking.sessions} sessions; nothing was fetched",
+        "most": table(
+            {"symbol": r.symbol, "sessions": len(r.sessions), "first": r.first, "last": r.last} for r in lacking.most
+        ),
+    }
 
 
 def vendor_rows(router: Router | None, capabilities: Container[str]) -> list[dict[str, Any]]:

@@ -1,17 +1,22 @@
 """Assets of the prices: daily bars of the tracked set."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, PartitionsDefinition
+from collections.abc import Iterator
+
+from dagster import AssetExecutionContext, AssetObservation, AssetsDefinition, MaterializeResult, PartitionsDefinition
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.configs import FetchConfig
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
+from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows, would_fetch
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
+from quantmatrix_pipeline.ingest.plan import lacking, window_start
 from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import audit
+from quantmatrix_pipeline.warehouse.universe import tracked
 
 GROUP = "prices"
 ASKED = (
@@ -53,10 +58,20 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         columns=COLUMNS,
         after=["tracked_universe"],
         freshness=NIGHTLY,
+        may_skip=True,
     )
-    def daily_bars(context: AssetExecutionContext, platform: Platform) -> MaterializeResult[None]:
+    def daily_bars(
+        context: AssetExecutionContext, config: FetchConfig, platform: Platform
+    ) -> Iterator[MaterializeResult[None]]:
         """Daily bars of the tracked set: what is missing is fetched, the newest anew; proven sound, written once."""
         first, last = sessions_of(context)
+        if config.dry_run:
+            start = window_start(platform.calendar, first, platform.settings.history_sessions)
+            wanted = lacking(
+                platform.warehouse, platform.source, platform.calendar, tracked(platform.warehouse), start, last
+            )
+            context.log_event(AssetObservation("daily_bars", metadata=would_fetch(wanted), partition=str(last)))
+            return
         done = ingest_daily(
             platform.warehouse,
             platform.source,
@@ -66,17 +81,14 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             depth=platform.settings.history_sessions,
             now=clock.now(),
             grace=platform.grace,
-            concurrency=platform.settings.fetch_concurrency,
-            lock_wait_seconds=platform.settings.lock_wait_seconds,
             recheck=platform.settings.recheck_sessions,
-            tolerance=platform.tolerance,
-            repair_at=platform.repair_at,
-            thresholds=platform.thresholds,
+            tell=context.log.info,
+            **platform.fetching,
         )
         missing = scan(
             platform.warehouse, platform.calendar, last, depth=platform.settings.history_sessions, now=clock.now()
         )
-        return MaterializeResult(
+        yield MaterializeResult(
             metadata={
                 "dagster/partition_row_count": done.inserted,
                 "vendor": f"{done.vendor} ({platform.selection.reason})",

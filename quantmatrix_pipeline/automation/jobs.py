@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import AssetSelection, JobDefinition, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from quantmatrix_pipeline.automation import restate, retention
+from quantmatrix_pipeline.automation import history, restate, retention, symbols
 
 RESTORE = "restore_daily_coverage"
 BACKFILL_STALE = "backfill_stale_daily"
@@ -23,8 +23,8 @@ _LIMITS = {"dagster/max_runtime": "7200"}
 def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
     """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
 
-    Three have no session: the profiles', which shares nothing with the chain and never waits for it, `restate`, and
-    `enforce_retention`, which touches nothing that the chain reads.
+    Some have no session: `restate` and the backfills say themselves what they are about, the profiles' shares nothing
+    with the chain and never waits for it, and `enforce_retention` touches nothing that the chain reads.
     """
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
@@ -74,4 +74,6 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
         ),
         restate.build(_ONE_AT_A_TIME | _LIMITS),
         retention.build(_LIMITS),
+        history.build(_ONE_AT_A_TIME | _LIMITS),
+        *symbols.build(_ONE_AT_A_TIME | _LIMITS),
     ]

@@ -16,7 +16,8 @@ from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
-from quantmatrix_pipeline.ingest.plan import plan_daily
+from quantmatrix_pipeline.ingest.plan import plan_daily, window_start
+from quantmatrix_pipeline.ingest.progress import Progress, Tell, in_silence
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.ingest.splits import SplitKeeper
 from quantmatrix_pipeline.providers.contract import BarRequest, Provider
@@ -41,6 +42,7 @@ def ingest_daily(
     tolerance: Tolerance = DEFAULT_TOLERANCE,
     repair_at: float = MIN_CONFIDENCE,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    tell: Tell = in_silence,
 ) -> IngestReport:
     """Fetch what is missing of the sessions that the run needs, and store it.
 
@@ -62,6 +64,8 @@ def ingest_daily(
         The confidence from which a faulty bar is repaired, `mend.OFF` for none.
     thresholds
         From where on bars are flagged.
+    tell
+        Told every few seconds how far the fetch is.
 
     Raises
     ------
@@ -78,14 +82,15 @@ def ingest_daily(
             f"{last} has not closed yet (plus {grace}); a bar taken now would be half a day's and stay for good. "
             f"The newest session that can be run is {closed}"
         )
-    start = _window_start(calendar, first, depth)
+    start = window_start(calendar, first, depth)
     report = IngestReport(provider.name, start, last)
     with warehouse.first_in_line("bars_1d"), warehouse.exclusive("bars_1d", lock_wait_seconds):
         wanted = universe.tracked(warehouse)
         requests = plan_daily(warehouse, provider.vendors, calendar, wanted, start, last, provider.listings(), recheck)
         _bring(
-            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds
-        )
+            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds,
+            tell,
+        )  # fmt: skip
         answered = [t.instrument_id for t in wanted if t.symbol not in report.failures]
         gaps.note_answered(warehouse, provider.name, answered, start, last, now)
     report.seconds = time.perf_counter() - started
@@ -104,6 +109,7 @@ def ingest_stretches(
     tolerance: Tolerance = DEFAULT_TOLERANCE,
     repair_at: float = MIN_CONFIDENCE,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    tell: Tell = in_silence,
 ) -> IngestReport:
     """Fetch what is missing of some instruments' stretches, and store it, as `ingest_daily` does for a night.
 
@@ -129,8 +135,9 @@ def ingest_stretches(
         clipped = (BarRequest(r.symbol, r.sessions[_within(r.sessions, *own[r.symbol])]) for r in planned)
         requests = [request for request in clipped if len(request.sessions)]
         _bring(
-            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds
-        )
+            warehouse, provider, calendar, wanted, requests, report, now, concurrency, tolerance, repair_at, thresholds,
+            tell,
+        )  # fmt: skip
         for stretch in set(own.values()):
             served = [t.instrument_id for t in wanted if own[t.symbol] == stretch and t.symbol not in report.failures]
             gaps.note_answered(warehouse, provider.name, served, *stretch, now)
@@ -154,6 +161,7 @@ def _bring(
     tolerance: Tolerance,
     repair_at: float,
     thresholds: Thresholds,
+    tell: Tell,
 ) -> None:
     """Fetch and store what is asked for; the caller holds the writers' lock."""
     report.asked_symbols = len(requests)
@@ -165,7 +173,7 @@ def _bring(
             warehouse, calendar, instruments, by_symbol, report, now, tolerance, repair_at, thresholds=thresholds
         )
         splits = SplitKeeper(warehouse, calendar, instruments, now, thresholds)
-        asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency))
+        asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency, tell))
 
 
 async def _fetch(
@@ -178,8 +186,10 @@ async def _fetch(
     report: IngestReport,
     now: datetime,
     concurrency: int,
+    tell: Tell,
 ) -> None:
     failures: dict[str, VendorError] = {}
+    progress = Progress(tell, len(by_symbol))
     silent = set(by_symbol)  # asked for and never mentioned: the source has nothing there
     answers = provider.daily_bars(list(by_symbol.values()), concurrency=concurrency)
     arriving = asyncio.ensure_future(anext(answers, None))
@@ -192,6 +202,7 @@ async def _fetch(
                 failures.update(answer.failures)
                 came = (answer.bars.symbols[at] for at in np.unique(answer.bars.symbol_index))  # a name is silence
                 silent.difference_update(came, answer.failures, answer.silent)
+                progress.made(len(by_symbol) - len(silent), report.inserted)
                 asked = _since(answer.asked_from, {s: by_symbol[s] for s in answer.silent})
                 _note_silence(warehouse, answer.vendor, instruments, asked, list(asked), now)
             if report.jumps:
@@ -233,9 +244,3 @@ def _note_silence(
 ) -> None:
     if silent:
         note_silence(warehouse, vendor, [(instruments[s].instrument_id, asked[s]) for s in silent], now)
-
-
-def _window_start(calendar: TradingCalendar, first: date, depth: int) -> date:
-    """Return the session `depth` - 1 before `first`, or the calendar's first where it does not reach back that far."""
-    place = int(calendar.index_of(np.array([calendar.require_session(first)], "datetime64[D]"))[0])
-    return calendar.sessions[max(0, place - depth + 1)].item()  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ the newest stored ones, which a vendor may have corrected.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -14,7 +15,7 @@ from quantmatrix_pipeline.bars.batch import Basis, Bools, Dates
 from quantmatrix_pipeline.bars.presence import excepted_mask, stored_mask
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.providers.answers import Listing
-from quantmatrix_pipeline.providers.contract import BarRequest
+from quantmatrix_pipeline.providers.contract import BarRequest, Provider
 from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse import fetches, gaps
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -67,6 +68,35 @@ def plan_daily(
         for instrument, row in zip(instruments, wanted, strict=True)
         if row.any()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a fetch would ask for: how many symbols and sessions, and the requests, those with the most first."""
+
+    symbols: int
+    sessions: int
+    most: Sequence[BarRequest]
+
+
+def lacking(
+    warehouse: Warehouse,
+    provider: Provider,
+    calendar: TradingCalendar,
+    instruments: Sequence[Tracked],
+    first: date,
+    last: date,
+) -> Lacking:
+    """Return what these instruments lack of [first, last], both ends inclusive, and a fetch would ask for."""
+    requests = plan_daily(warehouse, provider.vendors, calendar, instruments, first, last, provider.listings())
+    most = sorted(requests, key=lambda r: (-len(r.sessions), r.symbol))
+    return Lacking(len(requests), sum(len(r.sessions) for r in requests), most)
+
+
+def window_start(calendar: TradingCalendar, first: date, depth: int) -> date:
+    """Return the session `depth` - 1 before `first`, or the calendar's first where it does not reach back that far."""
+    place = int(calendar.index_of(np.array([calendar.require_session(first)], "datetime64[D]"))[0])
+    return calendar.sessions[max(0, place - depth + 1)].item()  # type: ignore[no-any-return]
 
 
 def _newest(stored: Bools, count: int) -> Bools:

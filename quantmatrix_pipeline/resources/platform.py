@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from dagster import ConfigurableResource, InitResourceContext
 from pydantic import PrivateAttr
@@ -119,6 +120,17 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def repair_at(self) -> float:
         """The confidence from which a faulty bar is repaired."""
         return self.settings.repair_confidence if self.settings.repair else OFF
+
+    @property
+    def fetching(self) -> dict[str, Any]:
+        """How bars are fetched and judged, as the keywords of `ingest.daily`."""
+        return {
+            "concurrency": self.settings.fetch_concurrency,
+            "lock_wait_seconds": self.settings.lock_wait_seconds,
+            "tolerance": self.tolerance,
+            "repair_at": self.repair_at,
+            "thresholds": self.thresholds,
+        }
 
     @property
     def backfill_pace(self) -> Pace:

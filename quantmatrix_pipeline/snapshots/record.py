@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -63,11 +63,17 @@ def update_snapshots(
     method: Method = DEFAULT_METHOD,
     lock_wait_seconds: float = 600,
     panel_up_to: PanelUpTo | None = None,
+    only: Collection[int] | None = None,
 ) -> SnapshotReport:
     """Compute every instrument's newest row as of `session` and keep it as its snapshot.
 
     After an older session was run again it is the newest one known that counts: a snapshot is never pushed back, and
     always follows from the bars as they are now. A row expires at the next close plus `grace`.
+
+    Parameters
+    ----------
+    only
+        The instruments whose snapshots are written; None: all. Ranks are among all of them either way.
     """
     started = time.perf_counter()
     panel_up_to = panel_up_to or (lambda day: read_panel(warehouse, day))
@@ -78,6 +84,8 @@ def update_snapshots(
         expiry = [calendar.expiry(day, grace) for day in newest["session"].to_pylist()]
         newest = newest.append_column("expiry_timestamp", pa.array(expiry, pa.timestamp("us", "UTC")))
         newest = newest.append_column("raw_analysis", analysis.raw_analysis(panel))
+        if only is not None:
+            newest = newest.filter(pa.array(np.isin(newest["instrument_id"].to_numpy(), list(only))))
         with warehouse.arrow() as transaction:
             changed = tables.replace_snapshots(transaction, newest, now)
     return SnapshotReport(session, newest.num_rows, changed, time.perf_counter() - started)

@@ -55,9 +55,7 @@ def restate(
         Instruments that are taken for due as well, from a session on; from their first recorded one by default.
     """
     started = time.perf_counter()
-    if also:
-        with warehouse.arrow() as transaction:
-            tables.mark_due(transaction, dict.fromkeys(also, since or date(1, 1, 1)))
+    mark_due(warehouse, also, since)
     instruments, newest = tables.due(warehouse), tables.newest_recorded(warehouse)
     counts, changed, history_seconds = tables.HistoryCounts(0, 0, 0), 0, 0.0
     if instruments and newest is not None:
@@ -71,3 +69,12 @@ def restate(
         record_breadth(warehouse, newest, newest, **how)
         changed = update_snapshots(warehouse, calendar, newest, grace=grace, **how).changed
     return RestateReport(instruments, counts, changed, history_seconds, time.perf_counter() - started)
+
+
+def mark_due(warehouse: Warehouse, instrument_ids: Sequence[int], since: date | None = None) -> None:
+    """Have the next recording take these instruments for due from a session on; from their first recorded one by
+    default.
+    """
+    if instrument_ids:
+        with warehouse.arrow() as transaction:
+            tables.mark_due(transaction, dict.fromkeys(instrument_ids, since or date(1, 1, 1)))

@@ -100,3 +100,11 @@ def _describe(warehouse: Warehouse, listings: Sequence[Listing]) -> None:
 def watch(warehouse: Warehouse, symbols: Sequence[str], now: datetime) -> int:
     """Put canonical symbols on the watch list, making instruments for new ones; return how many were not on it."""
     return universe.watch(warehouse, list(instruments.ensure(warehouse, symbols).values()), now)
+
+
+def track_watched(warehouse: Warehouse, session: date) -> list[str]:
+    """Track at once what is on the watch list and waits there for tonight's chain; return its symbols."""
+    tracked = {t.instrument_id for t in universe.tracked(warehouse)}
+    waiting = sorted(universe.watched_ids(warehouse) - tracked)
+    universe.track(warehouse, session, dict.fromkeys(waiting, ("watch_list",)))
+    return [t.symbol for t in universe.named(warehouse, waiting)]

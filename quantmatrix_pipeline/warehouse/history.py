@@ -86,6 +86,26 @@ def newest_recorded(warehouse: Warehouse) -> date | None:
     return value
 
 
+def oldest_recorded(warehouse: Warehouse) -> date | None:
+    """Return the oldest session of which rows are recorded, None where there is none."""
+    value: date | None = warehouse.scalar(f"SELECT min(session) FROM {TABLE}")
+    return value
+
+
+def unrecorded(warehouse: Warehouse, sessions: Sequence[date]) -> list[date]:
+    """Return those of the sessions of which there is a daily bar and no row, ascending."""
+    rows = warehouse.rows(
+        f"""
+        SELECT day FROM unnest(CAST(:sessions AS date[])) AS day
+        WHERE NOT EXISTS (SELECT FROM {TABLE} h WHERE h.session = day)
+          AND EXISTS (SELECT FROM price_data_1d p WHERE p.session = day)
+        ORDER BY day
+        """,
+        sessions=list(sessions),
+    )
+    return [row.day for row in rows]
+
+
 class RecordedRows:
     """The newest revisions of some instruments' rows over a range of sessions, both ends inclusive, as they are
     stored.

@@ -200,6 +200,21 @@ def tracked(warehouse: Warehouse) -> list[Tracked]:
     return [Tracked(**{**row._mapping, "reasons": tuple(row.reasons)}) for row in rows]
 
 
+def never_asked(warehouse: Warehouse) -> list[str]:
+    """Return the tracked symbols that have no daily bar, and about which no source has answered yet, sorted."""
+    rows = warehouse.rows("""
+        SELECT s.symbol
+        FROM symbol_universe u
+        JOIN instruments i USING (instrument_id)
+        JOIN instrument_symbols s ON s.instrument_id = u.instrument_id AND s.valid_to IS NULL
+        WHERE u.active AND i.delisted_on IS NULL
+          AND NOT EXISTS (SELECT FROM answered_sessions a WHERE a.instrument_id = u.instrument_id AND a.interval = '1d')
+          AND NOT EXISTS (SELECT FROM price_data p WHERE p.instrument_id = u.instrument_id AND p.interval = '1d')
+        ORDER BY s.symbol COLLATE "C"
+    """)
+    return [row.symbol for row in rows]
+
+
 def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[str]]) -> set[int]:
     """Add to the tracked set; return the ids that were not in it, who was in it once among them.
 
