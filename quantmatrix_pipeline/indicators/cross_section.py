@@ -14,39 +14,12 @@ import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators import engine
 from quantmatrix_pipeline.indicators.catalogue import RANKED, rank_name
+from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.panel import Dates, Floats, Panel
+from quantmatrix_pipeline.indicators.ranking import Counts, Groups, Ranks, twice_ranks
 
-Ranks = npt.NDArray[np.integer]
-
-_SESSIONS_AT_ONCE = 64
-
-
-def twice_ranks(values: Floats) -> tuple[Ranks, Ranks]:
-    """Rank each row's values among themselves, ascending from 1; equal ones share the mean of their ranks.
-
-    Parameters
-    ----------
-    values
-        Shape (sessions, n); NaN has no rank.
-
-    Returns
-    -------
-    Twice the rank, which is whole, of shape (sessions, n), 0 for NaN; and how many values a row has, shape (sessions,).
-    """
-    sessions, n = values.shape
-    dtype = np.uint16 if 2 * n <= np.iinfo(np.uint16).max else np.int32
-    order = np.argsort(values, axis=1)
-    ascending = np.take_along_axis(values, order, axis=1)
-    place = np.arange(n, dtype=np.int32)
-    begins = np.ones((sessions, n + 1), np.bool_)
-    np.not_equal(ascending[:, 1:], ascending[:, :-1], out=begins[:, 1:n])
-    first = np.maximum.accumulate(np.where(begins[:, :n], place, 0), axis=1)
-    last = np.minimum.accumulate(np.where(begins[:, 1:], place, n)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty((sessions, n), dtype)
-    np.put_along_axis(ranks, order, (first + last + 2).astype(dtype), axis=1)
-    missing = np.isnan(values)
-    ranks[missing] = 0
-    return ranks, n - missing.sum(axis=1)
+_GROUPING = {rank_name(name, sector=bool(grouping)): (name, grouping) for name in RANKED for grouping in (0, 1)}
+"""Column -> what is ranked, and whether in the one group of all or in the sectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +36,10 @@ class CrossSection:
 
     sessions: Dates
     instrument_ids: npt.NDArray[np.int32]
-    _ranks: dict[str, tuple[Ranks, Ranks]]
-    """Name -> twice the ranks and the number of those ranked with it, each of shape (sessions, instruments)."""
+    _groups: Groups
+    """Shape (2, instruments): the one group of all, and the sectors."""
+    _ranks: dict[str, tuple[Ranks, Counts]]
+    """What is ranked -> its ranks and their numbers in each group, as `twice_ranks` has them."""
 
     @classmethod
     def over_sessions(cls, panel: Panel, first: np.datetime64) -> CrossSection:
@@ -74,12 +49,10 @@ class CrossSection:
         inputs = [np.full((len(sessions), panel.width), np.nan) for _ in RANKED]
         bars = np.flatnonzero(due.any(axis=1))
         if len(bars):
+            days, first_day = panel.session.view(np.int64), int(first.astype("datetime64[D]").astype(np.int64))
             for block in engine.blocks(panel, columns=RANKED, first_row=int(bars[0])):
-                rows, instrument = np.nonzero(due[block.row0 : block.row1, block.instruments])
-                at = instrument + block.instruments.start
-                session = day[(panel.session[rows + block.row0, at] - first).astype(np.int64)]
-                for place, values in enumerate(inputs):
-                    values[session, at] = block.values[rows, place, instrument]
+                values = np.ascontiguousarray(block.values.transpose(1, 0, 2))
+                _to_sessions(days, first_day, day, block.row0, block.instruments.start, values, tuple(inputs))
         return cls._of(sessions, panel, inputs)
 
     @classmethod
@@ -93,26 +66,50 @@ class CrossSection:
 
     @classmethod
     def _of(cls, sessions: Dates, panel: Panel, inputs: list[Floats]) -> CrossSection:
-        sector = np.full(panel.width, -1, np.int32) if panel.sector is None else panel.sector
-        members = [np.flatnonzero(sector == number) for number in np.unique(sector[sector >= 0])]
+        sector = np.full(panel.width, -1, np.int64) if panel.sector is None else panel.sector.astype(np.int64)
+        groups = np.stack((np.zeros_like(sector), sector))
         ranks = {}
         for name in RANKED:
             values = inputs.pop(0)  # one input is let go before the next is ranked: together they are large
-            ranks[rank_name(name)] = _ranked(values, [np.arange(panel.width)])
-            ranks[rank_name(name, sector=True)] = _ranked(values, members)
-        return cls(sessions, panel.instrument_ids, ranks)
+            ranks[name] = twice_ranks(values, groups, engine.THREADS)
+        return cls(sessions, panel.instrument_ids, groups, ranks)
 
     def at(self, session: Dates, instrument_id: npt.NDArray[np.int32]) -> Callable[[str], Floats]:
         """Return what gives a column of ranks by name, for rows of sessions and instruments that are among these."""
-        rows = np.searchsorted(self.sessions, session), np.searchsorted(self.instrument_ids, instrument_id)
+        row, column = np.searchsorted(self.sessions, session), np.searchsorted(self.instrument_ids, instrument_id)
 
         def percent(name: str) -> Floats:
-            twice, count = (part[rows] for part in self._ranks[name])
+            ranked, grouping = _GROUPING[name]
+            ranks, counts = self._ranks[ranked]
+            twice = ranks[row, grouping, column]
             share = np.full(len(twice), np.nan)
-            np.divide(50.0 * twice, count, out=share, where=twice > 0)
+            np.divide(50.0 * twice, counts[row, grouping, self._groups[grouping, column]], out=share, where=twice > 0)
             return share
 
         return percent
+
+
+@compiled
+def _to_sessions(
+    days: npt.NDArray[np.int64],
+    first_day: int,
+    session: npt.NDArray[np.int64],
+    row0: int,
+    instrument0: int,
+    values: Floats,
+    outs: tuple[Floats, ...],
+) -> None:
+    """Put a block's values, shape (columns, rows, instruments), in the rows of their sessions.
+
+    `days` are those of the panel's rows, `session` is the place of each day from `first_day` on among the sessions.
+    """
+    columns, rows, width = values.shape
+    for k in range(rows):
+        for column in range(columns):
+            for i in range(width):
+                day = days[row0 + k, instrument0 + i]
+                if day >= first_day:  # NaT is before every day
+                    outs[column][session[day - first_day], instrument0 + i] = values[column, k, i]
 
 
 def numbered(session: Dates, first: np.datetime64) -> tuple[npt.NDArray[np.intp], Dates]:
@@ -121,17 +118,3 @@ def numbered(session: Dates, first: np.datetime64) -> tuple[npt.NDArray[np.intp]
     seen = np.zeros(days.max(initial=-1) + 1, np.bool_)
     seen[days] = True
     return np.cumsum(seen) - 1, first + np.flatnonzero(seen).astype("timedelta64[D]")
-
-
-def _ranked(values: Floats, groups: list[npt.NDArray[np.intp]]) -> tuple[Ranks, Ranks]:
-    """Rank within each group of columns; who is in none has no rank."""
-    n = values.shape[1]
-    dtype = np.uint16 if 2 * n <= np.iinfo(np.uint16).max else np.int32
-    ranks, counts = np.zeros(values.shape, dtype), np.zeros(values.shape, dtype)
-    for start in range(0, len(values), _SESSIONS_AT_ONCE):
-        some = slice(start, start + _SESSIONS_AT_ONCE)
-        for members in groups:
-            found, count = twice_ranks(values[some][:, members])
-            ranks[some, members] = found
-            counts[some, members] = count[:, None]
-    return ranks, counts

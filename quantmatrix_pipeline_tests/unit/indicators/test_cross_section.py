@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from datetime import date
+from random import Random
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from quantmatrix_pipeline.indicators.benchmark import Benchmark
 from quantmatrix_pipeline.indicators.catalogue import RANKED, rank_name
-from quantmatrix_pipeline.indicators.cross_section import twice_ranks
 from quantmatrix_pipeline.indicators.panel import Panel
+from quantmatrix_pipeline.indicators.ranking import twice_ranks
 from quantmatrix_pipeline.snapshots import rows as analysis
 from quantmatrix_pipeline_tests.unit.indicators.panels import known_at, ragged_panels, real_panel
 
@@ -39,15 +40,31 @@ def by_hand(values: list[float], of: float) -> float:
     )
 )
 def test_equal_values_share_the_mean_of_their_ranks_and_a_missing_one_has_none(drawn: list[list[float]]) -> None:
-    ranks, count = twice_ranks(np.array(drawn))
-    for values, row, n in zip(drawn, ranks.tolist(), count.tolist(), strict=True):
+    ranks, count = twice_ranks(np.array(drawn), np.zeros((1, 7), np.int64))
+    for values, row, n in zip(drawn, ranks[:, 0].tolist(), count[:, 0, 0].tolist(), strict=True):
         for value, twice in zip(values, row, strict=True):
             assert twice == 0 if math.isnan(value) else 50 * twice / n == pytest.approx(by_hand(values, value))
 
 
 def test_more_values_than_sixteen_bits_hold_twice_are_ranked_as_well() -> None:
-    ranks, _ = twice_ranks(np.arange(40_000.0)[None, ::-1])
-    assert ranks[0, [0, -1]].tolist() == [80_000, 2]
+    ranks, _ = twice_ranks(np.ascontiguousarray(np.arange(40_000.0)[None, ::-1]), np.zeros((1, 40_000), np.int64))
+    assert ranks[0, 0, [0, -1]].tolist() == [80_000, 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(allow_nan=True, width=64), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_any_numbers_are_ranked_as_pandas_ranks_them_and_so_are_their_groups(
+    values: list[float], random: Random
+) -> None:
+    """The least differences, the least numbers, both zeros and both infinities are among what is drawn."""
+    values = [near for value in values for near in (value, np.nextafter(value, 0.0), -value)]
+    random.shuffle(values)
+    groups = np.array([[0] * len(values), [random.randrange(-1, 3) for _ in values]])
+    ranks, counts = twice_ranks(np.array([values]), groups)
+    for group, twice, count in zip(groups, ranks[0], counts[0], strict=True):
+        series = pd.Series(values).where(group >= 0)
+        assert twice.tolist() == (2 * series.groupby(group).rank()).fillna(0).tolist()
+        assert count.tolist() == [int(series[group == number].notna().sum()) for number in range(len(count))]
 
 
 def measured(width: int = 30) -> Panel:
