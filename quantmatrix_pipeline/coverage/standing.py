@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
@@ -45,6 +45,16 @@ def standing(warehouse: Warehouse, calendar: TradingCalendar, now: datetime) -> 
     if found:
         headline = f"{report['session']} degraded: {'; '.join(reasons)} -> press {job}"
     return Standing(report, computed_at, "degraded" if found else "ok", reasons, job, headline)
+
+
+def ingestion_lag(calendar: TradingCalendar, newest: date, now: datetime, grace: timedelta) -> timedelta:
+    """Return for how long the first session after `newest`, the newest that has a bar, has been due at `now`.
+
+    A session is due once it has closed, plus `grace`; where none is, the lag is zero. A weekend is no lag.
+    """
+    if calendar.newest_closed(now, grace) <= newest:
+        return timedelta(0)
+    return now - calendar.close(calendar.next(newest)) - grace
 
 
 def _missed(warehouse: Warehouse, calendar: TradingCalendar, reported: str, now: datetime) -> list[tuple[str, str]]:

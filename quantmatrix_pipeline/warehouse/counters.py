@@ -1,4 +1,5 @@
-"""What is counted for ever, in the transactions that do it: `write_batches`, `gaps_found`, `backfill_counts`."""
+"""What is counted for ever, in the transactions that do it: `write_batches`, `gaps_found`, `backfill_counts`,
+`run_counts`."""
 
 from __future__ import annotations
 
@@ -54,6 +55,20 @@ def batches(warehouse: Warehouse) -> list[Batches]:
 def gaps_found(warehouse: Warehouse) -> dict[str, int]:
     """Return interval -> how often a scan found a gap where none had been known."""
     return {row.interval: row.gaps for row in warehouse.rows("SELECT interval, gaps FROM gaps_found ORDER BY 1")}
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How many runs of a job ended in one way, and how long they took together."""
+
+    runs: int
+    seconds: float
+
+
+def run_counts(warehouse: Warehouse) -> dict[tuple[str, str], Runs]:
+    """Return (job, status) -> its runs that ended; statuses are `success`, `failure` and `canceled`."""
+    rows = warehouse.rows("SELECT job, status, runs, seconds FROM run_counts ORDER BY 1, 2")
+    return {(row.job, row.status): Runs(row.runs, row.seconds) for row in rows}
 
 
 def backfill_counts(warehouse: Warehouse) -> dict[tuple[str, str], int]:

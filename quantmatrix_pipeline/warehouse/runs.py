@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
@@ -108,6 +108,35 @@ def close_dead(warehouse: Warehouse) -> list[str]:
             {"died": DIED},
         ).all()
     return [row.run_id for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How many runs of a job are under way, and when the last one ended in each way."""
+
+    job: str
+    running: int
+    last_ended: Mapping[str, datetime]
+
+
+def by_job(warehouse: Warehouse) -> list[JobState]:
+    """Return the state of every job of which a run is kept."""
+    rows = warehouse.rows("""
+        SELECT job, sum(running)::integer AS running,
+               coalesce(jsonb_object_agg(status, ended) FILTER (WHERE status <> 'running'), '{}') AS last_ended
+        FROM (SELECT job, status, count(*) FILTER (WHERE status = 'running') AS running,
+                     extract(epoch FROM max(ended_at)) AS ended
+              FROM runs GROUP BY job, status) AS each
+        GROUP BY job ORDER BY job
+    """)
+    return [
+        JobState(
+            row.job,
+            row.running,
+            {status: datetime.fromtimestamp(float(at), UTC) for status, at in row.last_ended.items()},
+        )
+        for row in rows
+    ]
 
 
 def recent(warehouse: Warehouse, limit: int, *, job: str | None = None) -> list[Run]:

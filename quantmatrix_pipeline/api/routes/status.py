@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
+from quantmatrix_pipeline.api.kept import Kept
 from quantmatrix_pipeline.api.models.operations import Status
 from quantmatrix_pipeline.api.parameters import OpenWarehouse
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.representations import json_response
 from quantmatrix_pipeline.warehouse import audit
-from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 router = APIRouter(tags=["operations"])
 
 # Counting reads every bar (0.1 s for 630,000): a page that asks each second must not keep a core busy.
 KEPT_SECONDS = 15.0
 
-
-class _KeptTotals:
-    """The totals of each warehouse for a few seconds; who comes while they are counted waits for that count."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: WeakKeyDictionary[Warehouse, tuple[float, dict[str, Any]]] = WeakKeyDictionary()
-
-    def of(self, warehouse: Warehouse) -> dict[str, Any]:
-        with self._lock:
-            counted_at, totals = self._kept.get(warehouse, (float("-inf"), {}))
-            if time.monotonic() - counted_at > KEPT_SECONDS:
-                totals = audit.totals(warehouse)
-                self._kept[warehouse] = time.monotonic(), totals
-            return totals
-
-
-_totals = _KeptTotals()
+_totals: Kept[dict[str, Any]] = Kept(audit.totals, KEPT_SECONDS)
 
 
 @router.get("/status", response_model=Status, responses=documented(304, 503))
