@@ -15,6 +15,7 @@ from quantmatrix_pipeline.api import problems
 from quantmatrix_pipeline.api.door import Door
 from quantmatrix_pipeline.api.parameters import known_parameters
 from quantmatrix_pipeline.api.routes import (
+    admin,
     bars,
     coverage,
     health,
@@ -34,6 +35,7 @@ DESCRIPTION = """\
 Stored market data: bars with their quality, indicators, their recorded history, and how complete all of it is.
 
 * Reads only, from the warehouse only: no route asks a vendor or computes what is not derived from the rows it returns.
+  Those tagged `admin` apart: they change things, and take a key (`QM_ADMIN_API_KEYS`) in the header `X-API-Key`.
 * Where rows are many, `Accept: text/csv` and `application/vnd.apache.arrow.stream` are served besides JSON.
 * Every body has an `ETag`; send it back as `If-None-Match` and get 304 while nothing changed.
 * Errors are `application/problem+json`. A parameter that a route does not know is refused, not ignored.
@@ -74,6 +76,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     v1 = APIRouter(prefix="/api/v1")
     for resource in (status, symbols, indexes, bars, indicators, coverage):
         v1.include_router(resource.router, dependencies=[Depends(known_parameters)])
+    v1.include_router(admin.router, dependencies=[Depends(known_parameters)])
     v1.include_router(snapshots.router)  # the screen reads its parameters itself
     app.include_router(v1)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

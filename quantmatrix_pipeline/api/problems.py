@@ -20,7 +20,9 @@ from quantmatrix_pipeline.errors import (
     KnownNoMore,
     MembersUnknown,
     NoSuchRun,
+    NotASession,
     QuantMatrixError,
+    SessionNotClosed,
     UnknownSymbol,
     WarehouseUnavailable,
 )
@@ -156,7 +158,7 @@ def _http(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.NOT_FOUND:
         detail = f"nothing at {request.url.path}; /docs lists the routes"
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not offered at {request.url.path}: this API only reads"
+        detail = f"{request.method} is not offered at {request.url.path}: all but the admin routes only read"
     kind = status.phrase.lower().replace(" ", "-")
     return _response(status, kind, detail, None, **dict(error.headers or {}))
 
@@ -171,6 +173,8 @@ def _expected(request: Request, error: Exception) -> Response:
             return _expected(request, refused([("as_of", str(error))]))
         case MembersUnknown():
             return _response(HTTPStatus.NOT_FOUND, "members-unknown", str(error))
+        case NotASession() | SessionNotClosed():
+            return _expected(request, refused([("session", str(error))]))
         case NoSuchRun():
             return _response(HTTPStatus.NOT_FOUND, "no-such-run", str(error))
         case DagsterRefused():

@@ -14,6 +14,7 @@ RECOMPUTE = "recompute_indicators"
 RECORD = "record_history"
 REFRESH_COVERAGE = "refresh_coverage"
 REFRESH_PROFILES = "refresh_profiles"
+VALIDATE = "validate"
 
 # What runs twice at once does nothing twice, but the second would only wait for the first's locks.
 _ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
@@ -70,6 +71,12 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
             REFRESH_PROFILES,
             selection=AssetSelection.assets("company_profiles"),
             description="Ask vendors what the tracked companies are, oldest knowledge first, within a number of calls.",
+            tags=_LIMITS,
+        ),
+        define_asset_job(
+            VALIDATE,
+            selection=AssetSelection.checks_for_assets("daily_bars", *computed[1:]),
+            description="Run every check over what is stored, as of the newest session; changes nothing.",
             tags=_LIMITS,
         ),
         restate.build(_ONE_AT_A_TIME | _LIMITS),

@@ -153,7 +153,7 @@ def test_a_path_that_is_not_there_and_a_method_that_is_not_offered_are_problems_
         response = client.request(method, "/api/v1/snapshots")
         assert response.status_code == 405
         assert response.headers["content-type"] == "application/problem+json"
-        assert "only reads" in response.json()["detail"]
+        assert "only read" in response.json()["detail"]
 
 
 def test_a_media_type_that_is_not_offered_is_406_and_told_which_are(client: TestClient) -> None:

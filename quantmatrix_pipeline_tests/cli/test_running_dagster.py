@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from quantmatrix_pipeline.dagster_client import (
@@ -31,6 +32,7 @@ from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 from quantmatrix_pipeline_tests.faults.folders import Folder
 
 PATIENCE = 90.0
+KEY = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def installation(
     file = folder / "ours.env"
     file.write_text("QM_NIGHTLY_CRON=30 17 * * 1-5\n")
     with contextmanager(_database)(server, TEMPLATE) as url:
-        yield Installation(small_folder, url, folder / "qm", {"QM_ENV_FILE": str(file)})
+        yield Installation(
+            small_folder, url, folder / "qm", {"QM_ENV_FILE": str(file), "QM_ADMIN_API_KEYS": f"ada:{KEY}"}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,22 @@ def test_a_run_is_launched_with_tags_for_a_range_and_can_be_followed(dagster: Da
     assert [each.run_id for each in runs(dagster, job="refresh_coverage", statuses=ENDED)] == [run_id]
     assert [each.run_id for each in runs(dagster, tags={"qm/slow_after_s": "60"})] == [run_id]
     assert runs(dagster, job="refresh_coverage", before=run_id) == []
+
+
+def test_a_run_is_launched_and_followed_over_http_until_it_has_ended(dagster: Dagster, up: Up) -> None:
+    with httpx.Client(base_url=up.api, headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False) as client:
+        started = client.post("/ops/validate")
+        assert started.status_code == 202, started.text
+        body = started.json()
+        assert ended(dagster, body["run_id"]).tags["qm/actor"] == "ada"
+        found = client.get(body["follow"]).json()
+        assert (found["status"], found["ended"], found["actor"]) == ("SUCCESS", True, "ada")
+        tasks = {task["task"]: task for task in client.get("/api/v1/market-data/admin/tasks").json()}
+        assert tasks["validate"]["last"]["run_id"] == body["run_id"]
+        wrong = {"task": "restate", "config": {"record_what_is_due": {"sinse": "2021-01-04"}}}
+        refused = client.post("/api/v1/market-data/admin/tasks/run", json=wrong)
+        assert refused.status_code == 409
+        assert "sinse" in refused.json()["detail"]
 
 
 def test_what_dagster_refuses_is_told_with_its_reason(dagster: Dagster) -> None:

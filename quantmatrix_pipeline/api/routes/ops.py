@@ -1,15 +1,21 @@
-"""`/ops`: how far a vendor's bars reach without a hole."""
+"""`/ops`: how far a vendor's bars reach without a hole; for holders of an admin key, backfills, reloads, checks."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from quantmatrix_pipeline.api.admin import AdminOnly, RunningDagster
+from quantmatrix_pipeline.api.models.admin import BackfillRequest, Launched, Reloaded
 from quantmatrix_pipeline.api.models.operations import Cursor
-from quantmatrix_pipeline.api.parameters import OpenWarehouse, SymbolPath
+from quantmatrix_pipeline.api.parameters import OpenWarehouse, SymbolPath, ordered
 from quantmatrix_pipeline.api.problems import RequestError, documented
 from quantmatrix_pipeline.api.representations import json_response
+from quantmatrix_pipeline.api.routes.admin import tracked
+from quantmatrix_pipeline.api.tasks import Launching
+from quantmatrix_pipeline.dagster_client import LOCATION, reload_location
 from quantmatrix_pipeline.warehouse import fetches, reads
 
 router = APIRouter(prefix="/ops", tags=["operations"])
@@ -43,3 +49,30 @@ def cursor(
         updated_at=found.updated_at,
     )
     return json_response(request, body.model_dump(mode="json"))
+
+
+ADMIN: dict[str, Any] = {
+    "tags": ["admin"], "dependencies": [AdminOnly], "responses": documented(401, 403, 404, 409, 422, 503)
+}  # fmt: skip
+
+
+@router.post("/backfill", status_code=HTTPStatus.ACCEPTED, **ADMIN)
+def backfill(launcher: Launching, wanted: BackfillRequest) -> Launched:
+    """Fetch what a tracked symbol lacks of a stretch; how far its bars reach then, `/ops/cursor` says."""
+    ordered(wanted.start, wanted.end)
+    stretch = {"first": str(wanted.start)} | ({} if wanted.end is None else {"last": str(wanted.end)})
+    symbols = {"symbols": [tracked(launcher, wanted.symbol)]}
+    return launcher.start("backfill_symbols", {"fetch_symbols": symbols | stretch}, priority=wanted.priority)
+
+
+@router.post("/validate", status_code=HTTPStatus.ACCEPTED, **ADMIN)
+def validate(launcher: Launching) -> Launched:
+    """Run every check over what is stored; what fails stands in the Dagster UI and is told like any failed check."""
+    return launcher.start("validate")
+
+
+@router.post("/reload", **ADMIN)
+def reload(dagster: RunningDagster) -> Reloaded:
+    """Have the running Dagster load its definitions anew; runs, and this API, read the settings' file by themselves."""
+    reload_location(dagster)
+    return Reloaded(reloaded=LOCATION)

@@ -1,0 +1,132 @@
+"""What may be launched over HTTP: the jobs by name, and how a run of one is put into Dagster's queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends
+
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.api.admin import Admin, RunningDagster
+from quantmatrix_pipeline.api.models.admin import Launched
+from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
+from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
+from quantmatrix_pipeline.dagster_client import Dagster, launch
+from quantmatrix_pipeline.errors import SessionNotClosed
+from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+JOBS = "/api/v1/market-data/admin/jobs"
+
+# Job -> whether a run of it is about a session, or a range of sessions.
+TASKS: Mapping[str, bool] = {
+    "restore_daily_coverage": True,
+    "backfill_stale_daily": True,
+    "backfill_symbols": False,
+    "backfill_index": False,
+    "recompute_indicators": True,
+    "record_history": True,
+    "backfill_history": False,
+    "refresh_coverage": True,
+    "refresh_constituents": True,
+    "refresh_profiles": False,
+    "restate": False,
+    "validate": False,
+    "work_backfill_queue": False,
+    "enforce_retention": False,
+    "backup": False,
+    "verify_backup": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Launches runs on behalf of somebody who holds an admin key."""
+
+    dagster: Dagster
+    admin: str
+    settings: Settings
+    warehouse: Warehouse
+
+    @property
+    def calendar(self) -> TradingCalendar:
+        return trading_calendar(self.settings.calendar)
+
+    def newest_session(self) -> date:
+        """Return the newest session that has closed, plus grace, and that the source can serve."""
+        grace = timedelta(minutes=self.settings.close_grace_minutes)
+        closed = self.calendar.newest_closed(clock.now(), grace)
+        return select(self.settings, self.warehouse).provider.newest_session(closed)
+
+    def start(
+        self,
+        job: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        priority: int | None = None,
+    ) -> Launched:
+        """Launch a run of one of `TASKS`.
+
+        Parameters
+        ----------
+        config
+            By op, as in the launchpad; None: the job's defaults.
+        first, last
+            The sessions, both inclusive, of a job that takes some; both None: the newest; one of them: that one.
+        priority
+            In Dagster's queue: the higher, the sooner.
+
+        Raises
+        ------
+        NotASession, SessionNotClosed
+            A session was named that is none, or not over yet.
+        DagsterUnreachable, DagsterRefused
+            No Dagster runs, or the configuration is not one of the job's.
+        """
+        tags = {"qm/actor": self.admin}
+        if priority is not None:
+            tags["dagster/priority"] = str(priority)
+        partition: str | None = None
+        partitions: tuple[str, str] | None = None
+        if TASKS[job]:
+            begin, end = self._sessions(first, last)
+            tags["quantmatrix/session"] = str(begin) if begin == end else f"{begin}..{end}"
+            partition, partitions = (str(begin), None) if begin == end else (None, (str(begin), str(end)))
+        ops = {op: {"config": dict(given)} for op, given in (config or {}).items()}
+        run_id = launch(
+            self.dagster,
+            job,
+            config={"ops": ops} if ops else None,
+            tags=tags,
+            partition=partition,
+            partitions=partitions,
+        )
+        return Launched(
+            run_id=run_id,
+            task=job,
+            session=tags.get("quantmatrix/session"),
+            follow=f"{JOBS}/{run_id}",
+            url=self.dagster.page(run_id),
+        )
+
+    def _sessions(self, first: date | None, last: date | None) -> tuple[date, date]:
+        newest = self.newest_session()
+        begin, end = (self.calendar.require_session(day) for day in (first or last or newest, last or first or newest))
+        if end > newest:
+            raise SessionNotClosed(f"{end} can't be run yet: the newest session is {newest}")
+        return begin, end
+
+
+async def _launcher(
+    admin: Admin, in_force: CurrentSettings, dagster: RunningDagster, warehouse: OpenWarehouse
+) -> Launcher:
+    return Launcher(dagster, admin, in_force.settings, warehouse)
+
+
+Launching = Annotated[Launcher, Depends(_launcher)]
