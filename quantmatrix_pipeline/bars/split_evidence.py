@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 SMALLEST = math.log(1.2)  # a 5-for-4 split moves the price by more; smaller ones are lost among other moves
 SAME_EVENT = timedelta(days=7)  # ex-dates of one split as several vendors tell it lie no further apart
@@ -55,6 +56,20 @@ class Claim:
         return math.log(self.ratio)
 
 
+class Told(Protocol):
+    """Anything that a vendor names for a day."""
+
+    @property
+    def action_id(self) -> int: ...
+    @property
+    def vendor(self) -> str: ...
+    @property
+    def ex_date(self) -> date: ...
+
+
+T = TypeVar("T", bound=Told)
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """From one stored bar to the next: the days in whose share units they are quoted, the later bar's session, and
@@ -90,19 +105,19 @@ class Decision:
     moved: tuple[date, Fraction] | None = None
 
 
-def events(claims: Iterable[Claim]) -> list[list[Claim]]:
+def events(claims: Iterable[T]) -> list[list[T]]:
     """Return the claims of one instrument by event: what lies near each other is one split as several tell it.
 
     Two ex-dates that one vendor names are two splits, however near they lie; what others say of them is then judged
     day by day.
     """
-    found: list[list[Claim]] = []
+    found: list[list[T]] = []
     for claim in sorted(claims, key=lambda c: (c.ex_date, c.action_id)):
         if found and claim.ex_date - found[-1][-1].ex_date <= SAME_EVENT:
             found[-1].append(claim)
         else:
             found.append([claim])
-    result: list[list[Claim]] = []
+    result: list[list[T]] = []
     for group in found:
         days: Counter[str] = Counter(vendor for vendor, _ in {(c.vendor, c.ex_date) for c in group})
         if max(days.values()) > 1:

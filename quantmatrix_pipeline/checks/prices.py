@@ -58,7 +58,8 @@ def build() -> list[AssetChecksDefinition]:
     def splits_explain_the_prices(platform: Platform) -> AssetCheckResult:
         """No price jumps as by a split that nobody named, and no named split is left that prices could not decide on.
 
-        The conflicts that prices did decide are told beside it, with what was made of them.
+        The conflicts that prices did decide are told beside it, with what was made of them; and of how many dividends
+        vendors say what prices can't decide on, for which alone the check does not fail.
         """
         held = held_jumps(platform.warehouse)
         conflicts = audit.action_conflicts(platform.warehouse)
@@ -70,6 +71,7 @@ def build() -> list[AssetChecksDefinition]:
                 "held_jumps": len(held),
                 "undecided_conflicts": len(undecided),
                 "decided_conflicts": len(conflicts) - len(undecided),
+                "dividend_conflicts": audit.dividend_conflicts(platform.warehouse),
                 "jumps": table(held[:SHOWN]),
                 "conflicts": table(conflicts[:SHOWN]),
             },

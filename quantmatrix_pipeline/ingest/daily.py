@@ -15,6 +15,7 @@ from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.errors import SessionNotClosed, SymbolNotFound, VendorError, VendorUnavailable
 from quantmatrix_pipeline.ingest.corrections import DEFAULT_TOLERANCE, Tolerance
+from quantmatrix_pipeline.ingest.dividends import settle_dividends
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
 from quantmatrix_pipeline.ingest.plan import plan_daily, window_start
 from quantmatrix_pipeline.ingest.progress import Progress, Tell, in_silence
@@ -212,6 +213,7 @@ async def _fetch(
                     await asyncio.to_thread(splits.take_back, answer)
                 await asyncio.to_thread(splits.note_lookups, looked_up, report.jumps)
         await asyncio.to_thread(splits.settle)
+        await asyncio.to_thread(settle_dividends, warehouse, now)
     finally:
         arriving.cancel()
         await asyncio.gather(arriving, return_exceptions=True)

@@ -106,6 +106,35 @@ def split_claims(transaction: ArrowTransaction, instrument_ids: Sequence[int] | 
     """)
 
 
+def contested_dividends(transaction: ArrowTransaction) -> pa.Table:
+    """Return the cash dividends that vendors stand by of the instruments of which several vendors name any.
+
+    The columns are action_id, instrument_id, ex_date, amount (float64), currency, whether that is the prices' `own`,
+    vendor and, of the newest verdict, in_force, reason and rivals (null without one), sorted by instrument, ex-date and
+    action; `new_bars` tells whether a bar within 14 days of the ex-date was learned since that verdict.
+    """
+    return transaction.query("""
+        WITH several AS MATERIALIZED (
+            SELECT instrument_id FROM corporate_actions WHERE kind = 'cash_dividend'
+            GROUP BY instrument_id HAVING count(DISTINCT vendor) > 1
+        )
+        SELECT c.action_id, c.instrument_id, c.ex_date, CAST(c.amount AS double precision) AS amount, c.currency,
+               c.currency = i.currency AS own, c.vendor, v.in_force, v.reason, v.rivals,
+               coalesce(EXISTS (
+                   SELECT FROM price_data_1d p
+                   WHERE p.instrument_id = c.instrument_id AND p.session BETWEEN c.ex_date - 14 AND c.ex_date + 14
+                     AND p.as_of >= v.decided_at
+               ), false) AS new_bars
+        FROM several JOIN instruments i USING (instrument_id)
+        JOIN action_claims_known_at('infinity') c USING (instrument_id)
+        LEFT JOIN LATERAL (
+            SELECT * FROM action_verdicts v WHERE v.action_id = c.action_id ORDER BY v.verdict_id DESC LIMIT 1
+        ) v ON true
+        WHERE c.kind = 'cash_dividend'
+        ORDER BY c.instrument_id, c.ex_date, c.action_id
+    """)
+
+
 def unsettled(transaction: ArrowTransaction, now: datetime, around: timedelta) -> list[int]:
     """Return the actions, sorted, on which nothing was decided since something new was learned.
 

@@ -108,6 +108,18 @@ def unproved_gaps(warehouse: Warehouse) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]
 
 
+def dividend_conflicts(warehouse: Warehouse) -> int:
+    """Count the ex-dates of tracked instruments whose cash dividends vendors tell otherwise and prices can't decide."""
+    return int(
+        warehouse.scalar("""
+            SELECT count(DISTINCT (c.symbol, c.ex_date)) FROM action_conflicts c
+            JOIN instrument_symbols s ON s.symbol = c.symbol AND s.valid_to IS NULL
+            JOIN symbol_universe u ON u.instrument_id = s.instrument_id AND u.active
+            WHERE c.kind = 'cash_dividend' AND c.in_force AND c.reason = 'prices_do_not_tell'
+        """)
+    )
+
+
 def action_conflicts(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return the splits of tracked instruments that are disputed or at odds with prices, newest first."""
     rows = warehouse.rows("""
