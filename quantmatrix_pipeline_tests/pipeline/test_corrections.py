@@ -4,12 +4,15 @@ and today's bar before its time, from which nothing is computed.
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline.cli.main import app
+from quantmatrix_pipeline.errors import ConfigurationError, UnknownSymbol
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.ingest.provisional import ingest_provisional
 from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
@@ -178,16 +181,14 @@ def test_a_provisional_bar_is_kept_used_for_nothing_and_replaced_by_the_final_on
     first = ingest_provisional(warehouse, FilesProvider(folder.path), CALENDAR, now=noon, grace=GRACE)
     assert (first.inserted, first.revised, first.unchanged) == (3, 0, 0)
     folder.write(bars)
-    second = ingest_provisional(
-        warehouse, FilesProvider(folder.path), CALENDAR, now=close + timedelta(minutes=29), grace=GRACE
-    )
-    assert (second.inserted, second.revised, second.unchanged) == (0, 1, 2)
+    monkeypatch.setenv("QM_NOW", (close + timedelta(minutes=29)).isoformat())
+    second = CliRunner().invoke(app, ["provisional"], catch_exceptions=False)
+    assert f"{today}: 0 provisional bars, 1 of them anew, 2 unchanged, 0 rejected, 0 not served" in second.output
     assert versions(warehouse, "AAA", today) == [(1, "provisional", "first"), (2, "provisional", "provisional")]
     assert warehouse.scalar("SELECT count(*) FROM price_data WHERE validated AND session = :d", d=today) == 0
     assert hashes(warehouse, untouched) == before
 
     # The chain for the session before sees nothing of it: not the indicators, not the coverage, not the checks.
-    monkeypatch.setenv("QM_NOW", (close + timedelta(minutes=29)).isoformat())
     again = chain.run(DAYS[-2])
     assert again.success
     assert again.facts["daily_bars"]["asked"].startswith("0 symbols")
@@ -230,7 +231,7 @@ def test_the_final_bars_are_the_same_whether_provisional_ones_came_before_or_not
 
 
 def test_what_is_due_can_be_restated_without_a_night_and_is_then_what_a_night_makes_of_it(
-    chain: Chain, folder: Folder, warehouse: Warehouse, bars: pd.DataFrame
+    chain: Chain, folder: Folder, warehouse: Warehouse, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(bars)
     assert chain.run(DAYS[-5], DAYS[-1]).success
@@ -249,10 +250,20 @@ def test_what_is_due_can_be_restated_without_a_night_and_is_then_what_a_night_ma
     )
     ingest_daily(warehouse, provider, CALENDAR, DAYS[-1], DAYS[-1], depth=30, now=now, recheck=5)
     assert warehouse.scalar("SELECT count(*) FROM history_due") == 1
-    done = restate(warehouse, CALENDAR, now=now, grace=GRACE, method=platform.method)
-    assert done.instruments == 1
-    assert done.counts.restated >= 4
-    assert done.snapshots_changed >= 1
+    monkeypatch.setenv("QM_NOW", now.isoformat())
+    cli = CliRunner()
+    done = json.loads(cli.invoke(app, ["restate", "--json"], catch_exceptions=False).output)
+    assert done["instruments"] == 1
+    assert done["restated"] >= 4
+    assert done["snapshots_changed"] >= 1
+    named = cli.invoke(app, ["restate", "--symbol", "aaa", "--since", str(DAYS[-2])], catch_exceptions=False).output
+    assert "1 instruments were due: 0 rows restated, 0 recorded, 4 unchanged" in named, (
+        "two of AAA, the newest of the others"
+    )
+    with pytest.raises(ConfigurationError, match="--since needs --symbol"):
+        cli.invoke(app, ["restate", "--since", "2021-01-04"], catch_exceptions=False)
+    with pytest.raises(UnknownSymbol, match="no instrument bears NONE"):
+        cli.invoke(app, ["restate", "--symbol", "NONE"], catch_exceptions=False)
     assert {(s, d) for s, d in revised(warehouse) if s == "AAA"} == {("AAA", d) for d in DAYS[-4:]}
     after = hashes(warehouse, BARS_AND_HISTORY)
     again = chain.run(DAYS[-5], DAYS[-1])

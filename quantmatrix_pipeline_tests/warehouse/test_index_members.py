@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_who_leaves_and_returns_has_two_stays_and_is_no_member_between(warehouse
         id=ids["AMD"],
     )
     assert [tuple(s) for s in stays] == [(date(1996, 1, 2), date(2013, 9, 23)), (date(2017, 3, 20), None)]
+
+
+def test_leavers_who_returned_are_members_on_the_days_that_the_index_announced(warehouse: Warehouse) -> None:
+    """answers/sp500_returners.csv: the last and the first session of five stays each, as S&P announced the changes."""
+    stays = shared_data("constituents", "sp500_ticker_start_end.csv")
+    with (ANSWERS / "sp500_returners.csv").open() as file:
+        answers = list(csv.DictReader(file))
+    symbols = {answer["symbol"] for answer in answers}
+    spells = read_membership(MembershipEntry("SP500", spells=stays))
+    keep_index_spells(warehouse, [replace(spells, spells=[s for s in spells.spells if s.symbol in symbols])], NOW)
+    instruments.ensure(warehouse, symbols)
+    found = [
+        (a["symbol"], a["day"], "yes" if a["symbol"] in symbols_on(warehouse, a["day"]) else "no") for a in answers
+    ]
+    assert found == [(a["symbol"], a["day"], a["member"]) for a in answers]
 
 
 def test_a_rename_is_no_leaving(warehouse: Warehouse) -> None:

@@ -134,14 +134,15 @@ def _instant(seconds: float | None) -> datetime | None:
 
 
 def spent_for_today(views: Sequence[VendorView], capabilities: Collection[Capability], share: float) -> str | None:
-    """Say why no more than needed should be asked today: of every vendor that could be asked, more than `share` of a
-    day's calls is used. None while one has calls to spare, or no limit per day.
+    """Say why no more than needed should be asked today: of every vendor that could be asked, `share` of a day's calls
+    or more is used. None while one has calls to spare, or no limit per day.
     """
     used = []
     for v in views:
         if v.missing_key is not None or not set(v.capabilities) & set(capabilities):
             continue
-        if v.limits.per_day is None or v.room.today is None or v.room.today > (1 - share) * v.limits.per_day:
+        day, left = v.limits.per_day, v.room.today
+        if day is None or left is None or day - left < share * day:
             return None
         used.append(f"{v.name} {v.room.today} of {v.limits.per_day}")
     return f"the calls left of today are tonight's: {', '.join(used)}" if used else None
