@@ -67,6 +67,12 @@ class NoSuchRepair(QuantMatrixError):
     exit_code = 2
 
 
+class NoSuchAction(QuantMatrixError):
+    """A corporate action was named that does not exist, or that is already as it was to become."""
+
+    exit_code = 2
+
+
 class ChainBusy(QuantMatrixError):
     """Another process holds the lock of this step for longer than we were willing to wait."""
 

@@ -3,7 +3,7 @@
 A dividend of d lowers the price by ln(1 - d / C(t-1)) over its ex-date, on top of the night's own move. What a claim
 leaves over of the moves on all days that the vendors name is its rest; the least rest is the best explanation. Most
 dividends are no larger than a night's own move, so a rest counts as less only by several of those: else prices do not
-tell, and what most vendors name wins, or what was learned last.
+tell, and what most vendors name wins, or what was learned last. What a person says wins whatever the prices say.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from statistics import median
 from quantmatrix_pipeline.bars.split_evidence import (
     AGREED,
     EXPLAINS,
+    OPERATOR,
     OUTDONE,
     OUTVOTED,
+    OVERRULED,
+    SAID_BY_HAND,
     UNDISPUTED,
     UNTESTED,
     Move,
@@ -81,6 +84,9 @@ def decide(words: Sequence[Word], moves: Sequence[Move], close_before: dict[date
     if all(first.says_the_same(word) for word in words):
         reason = AGREED if len({word.vendor for word in words}) > 1 else UNDISPUTED
         return [Judgement(word, True, reason, {}) for word in words]
+    if by_hand := [word for word in words if word.vendor == OPERATOR]:
+        winner = max(by_hand, key=lambda w: w.action_id)
+        return _won_by(winner, words, SAID_BY_HAND, OVERRULED, {word: {} for word in words})
     rests = _rests(words, moves, close_before)
     evidence: dict[Word, dict[str, object]] = {word: {} for word in words}
     if rests is not None:

@@ -39,6 +39,9 @@ LOOKS_LIKE = 0.05  # how near ln(open / close before) lies to a common ratio's f
 AGREED, UNDISPUTED, EXPLAINS = "agreed", "undisputed", "explains_prices"
 REFUTED, OUTDONE, OTHER_DAY = "refuted_by_prices", "another_explains_prices", "prices_split_on_another_day"
 UNTESTED, OUTVOTED = "prices_do_not_tell", "outvoted"
+OPERATOR = "operator"  # the vendor of what a person says, who has read it somewhere
+SAID_BY_HAND, OVERRULED = "said_by_operator", "overruled_by_operator"
+WITHDRAWN_BY_HAND, RESTORED_BY_HAND = "withdrawn_by_operator", "restored_by_operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +133,14 @@ def events(claims: Iterable[T]) -> list[list[T]]:
 def decide(claims: Sequence[Claim], moves: Sequence[Move]) -> Decision:
     """Judge the claims of one event by the moves around it.
 
-    In this order: the claim with the greatest gain wins; where none has any, a day that nobody names wins if the price
-    moved on it as one of the ratios says; a split of 6-for-5 or more over which the price stood still is refuted;
-    and where prices do not tell, what most vendors name wins, or else what was learned last.
+    In this order: what a person says wins; the claim with the greatest gain wins; where none has any, a day that nobody
+    names wins if the price moved on it as one of the ratios says; a split of 6-for-5 or more over which the price stood
+    still is refuted; and where prices do not tell, what most vendors name wins, or else what was learned last.
     """
     tested = {c: next((m for m in moves if m.spans(c.ex_date)), None) for c in claims}
+    if by_hand := [c for c in claims if c.vendor == OPERATOR]:
+        winner = max(by_hand, key=lambda c: c.action_id)
+        return Decision(_verdicts(claims, tested, _won_by(winner, claims, SAID_BY_HAND, OVERRULED)))
     gains = {c: _gain(m.size, c.size) for c, m in tested.items() if m is not None}
     best = max(gains, key=lambda c: (gains[c], c.action_id), default=None)
     elsewhere = _elsewhere(claims, moves)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from quantmatrix_pipeline import __version__
 from quantmatrix_pipeline.cli import (
+    actions,
     ask,
     backfill,
     backup,
@@ -63,6 +64,7 @@ app.add_typer(symbols.app, name="symbols")
 app.add_typer(ask.app, name="vendors")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(repairs.app, name="repairs")
+app.add_typer(actions.app, name="actions")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(export.app, name="export")
 

@@ -15,7 +15,7 @@ import numpy as np
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.batch import Basis
 from quantmatrix_pipeline.bars.dividend_evidence import Judgement, Word, decide
-from quantmatrix_pipeline.bars.split_evidence import Move, events, moves_of
+from quantmatrix_pipeline.bars.split_evidence import WITHDRAWN_BY_HAND, Move, events, moves_of
 from quantmatrix_pipeline.warehouse import actions
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
@@ -68,7 +68,7 @@ def _due(rows: Sequence[Row]) -> list[tuple[int, list[Word]]]:
     """
     found = []
     by_instrument: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in (r for r in rows if r["reason"] != WITHDRAWN_BY_HAND):
         by_instrument[row["instrument_id"]].append(row)
     for instrument_id, own in by_instrument.items():
         decided = {row["action_id"]: row for row in own}

@@ -21,7 +21,16 @@ import pyarrow as pa
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.batch import Bools, Dates, Ints
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.bars.split_evidence import Claim, Decision, Move, decide, events, looks_like_a_split, moves_of
+from quantmatrix_pipeline.bars.split_evidence import (
+    WITHDRAWN_BY_HAND,
+    Claim,
+    Decision,
+    Move,
+    decide,
+    events,
+    looks_like_a_split,
+    moves_of,
+)
 from quantmatrix_pipeline.bars.stored import quoted_on, split_table, stored_units
 from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
@@ -112,13 +121,21 @@ class SplitKeeper:
             ]
             self._withdraw(transaction, gone)
 
-    def withdraw(self, action_ids: Sequence[int]) -> None:
-        """Withdraw actions by their numbers, as an operator does."""
+    def add(self, said: Sequence[Mapping[str, object]]) -> None:
+        """Append actions (see `write_actions`) and judge anew the bars from the first new split of each on."""
         with self._warehouse.arrow() as transaction:
             self._begin(transaction)
-            wanted = set(action_ids)
-            rows = actions.split_claims(transaction).to_pylist()
-            self._withdraw(transaction, [row for row in rows if row["action_id"] in wanted])
+            rows = [dict(action) | {"as_of": self._now} for action in said]
+            self._judge_again(transaction, actions.write_actions(transaction, rows))
+
+    def rule(self, verdicts: Sequence[Mapping[str, object]], instrument_ids: Sequence[int]) -> None:
+        """Write verdicts on actions of some instruments, as an operator decides, and judge anew what they concern."""
+        ids = np.array(sorted(set(instrument_ids)), np.int32)
+        with self._warehouse.arrow() as transaction:
+            self._begin(transaction)
+            before = _in_force(transaction, ids)
+            actions.write_verdicts(transaction, verdicts, self._now)
+            self._judge_again(transaction, _earliest(before ^ _in_force(transaction, ids)))
 
     def note_lookups(self, answers: Sequence[DailyAnswer], jumps: Mapping[str, tuple[date, date]]) -> None:
         """Note what vendors said of jumps; one of which another vendor knows no split is a move of the price."""
@@ -141,11 +158,15 @@ class SplitKeeper:
                 since = {self._instruments[s].instrument_id: first for s, (first, _) in jumps.items()}
                 self._judge_again(transaction, since)
 
-    def settle(self) -> dict[str, int]:
-        """Decide on every split of which something new is known; return reason -> how many were decided so."""
+    def settle(self, also: Sequence[int] = ()) -> dict[str, int]:
+        """Decide on every split of which something new is known, and on all of the instruments `also`; return reason ->
+        how many were decided so.
+        """
         with self._warehouse.arrow() as transaction:
             self._begin(transaction)
             due = set(actions.unsettled(transaction, self._now, AROUND))
+            if also:
+                due |= set(actions.split_claims(transaction, also)["action_id"].to_pylist())
             if not due:
                 return {}
             known = actions.split_claims(transaction)
@@ -154,11 +175,7 @@ class SplitKeeper:
             rows = known.filter(pa.array(np.isin(known["instrument_id"].to_numpy(), ids))).to_pylist()
             before = _in_force(transaction, ids)
             counts = self._decide(transaction, rows, due, ids)
-            after = _in_force(transaction, ids)
-            since: dict[int, date] = {}
-            for instrument_id, ex_date, _ in before ^ after:
-                since[instrument_id] = min(ex_date, since.get(instrument_id, ex_date))
-            self._judge_again(transaction, since)
+            self._judge_again(transaction, _earliest(before ^ _in_force(transaction, ids)))
         return counts
 
     def _begin(self, transaction: ArrowTransaction) -> None:
@@ -189,7 +206,7 @@ class SplitKeeper:
         shown: list[dict[str, object]] = []
         gone: list[int] = []
         for instrument_id in ids.tolist():
-            own = [row for row in rows if row["instrument_id"] == instrument_id]
+            own = [r for r in rows if r["instrument_id"] == instrument_id and r["reason"] != WITHDRAWN_BY_HAND]
             claims = [_claim(row) for row in own]
             derived = {c for c in claims if c.vendor == PRICES}
             for event in events(c for c in claims if c.vendor != PRICES):
@@ -312,6 +329,14 @@ def _in_force(transaction: ArrowTransaction, ids: Ints) -> set[tuple[int, date, 
         (row["instrument_id"], row["ex_date"], Fraction(row["numerator"], row["denominator"]))
         for row in found.to_pylist()
     }
+
+
+def _earliest(splits: set[tuple[int, date, Fraction]]) -> dict[int, date]:
+    """Return instrument_id -> its first ex-date among them."""
+    since: dict[int, date] = {}
+    for instrument_id, ex_date, _ in splits:
+        since[instrument_id] = min(ex_date, since.get(instrument_id, ex_date))
+    return since
 
 
 def _written(decision: Decision) -> list[dict[str, object]]:
