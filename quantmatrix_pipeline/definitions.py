@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dagster import Definitions, definitions, in_process_executor
 
-from quantmatrix_pipeline.assets import backup, breadth, coverage, indicators, prices, profiles, universe
+from quantmatrix_pipeline.assets import backup, breadth, coverage, indicators, prices, profiles, reconciliation, universe
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import alerts, backfill, jobs, schedules, stale
 from quantmatrix_pipeline.automation import backup as backup_jobs
@@ -16,6 +16,7 @@ from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
 from quantmatrix_pipeline.checks import indicators as indicator_checks
 from quantmatrix_pipeline.checks import prices as price_checks
+from quantmatrix_pipeline.checks import reconciliation as reconciliation_checks
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.settings import load
 
@@ -37,6 +38,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *prices.build(partitions),
             *indicators.build(partitions),
             *breadth.build(partitions),
+            *reconciliation.build(partitions),
             *coverage.build(partitions),
             *profiles.build(),
             *backup.build(),
@@ -45,6 +47,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *price_checks.build(),
             *indicator_checks.build(),
             *breadth_checks.build(),
+            *reconciliation_checks.build(),
             *coverage_checks.build(),
             *backup_checks.build(),
         ],

@@ -10,9 +10,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
-from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.providers.contract import Capability
-from quantmatrix_pipeline.providers.routing.router import Router
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.universe.profiles import refresh_profiles
 
@@ -53,7 +51,7 @@ def build() -> list[AssetsDefinition]:
         Not partitioned by session: vendors say what a company is today and nothing of other days, so that a session's
         partition could only pretend. Nothing waits for it, and a vendor that fails makes it older, never a failed run.
         """
-        router, source = _vendors(platform)
+        router, source = platform.vendors()
         done = asyncio.run(
             refresh_profiles(
                 platform.warehouse,
@@ -83,14 +81,6 @@ def build() -> list[AssetsDefinition]:
         )
 
     return [company_profiles]
-
-
-def _vendors(platform: Platform) -> tuple[Router | None, str]:
-    """Return the vendors and why it is they; where no source answers at the moment, nobody and the reason."""
-    try:
-        return platform.router, platform.selection.reason
-    except VendorUnavailable as error:
-        return None, str(error)
 
 
 def _by_reason(symbols: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -40,12 +40,14 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
     return [
         job(
             RESTORE,
-            "The guided nightly chain: members, tracked set, missing bars, indicators, history, breadth, coverage.",
+            "The guided nightly chain: members, tracked set, missing bars, indicators, history, breadth, coverage,"
+            " a second vendor's word on some bars.",
             "index_constituents",
             "tracked_universe",
             "daily_bars",
             "universe_tiers",
             *computed,
+            "reconciliation",
         ),
         job(
             BACKFILL_STALE,

@@ -13,6 +13,7 @@ from dagster import ConfigurableResource, InitResourceContext
 from pydantic import PrivateAttr
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.bars.reconcile.classify import Limits
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.bars.thresholds import Thresholds
 from quantmatrix_pipeline.errors import VendorUnavailable
@@ -88,6 +89,13 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
         """The vendors, where they are the source; files and the sample do without any network."""
         return self.source if isinstance(self.source, Router) else None
 
+    def vendors(self) -> tuple[Router | None, str]:
+        """Return the vendors and why it is they; where no source answers at the moment, nobody and the reason."""
+        try:
+            return self.router, self.selection.reason
+        except VendorUnavailable as error:
+            return None, str(error)
+
     @cached_property
     def member_sources(self) -> Sequence[MemberSource]:
         """Who is asked for index members, in order."""
@@ -110,6 +118,11 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
     def tolerance(self) -> Tolerance:
         """Up to which difference a bar that comes again says the same."""
         return Tolerance(self.settings.price_tolerance, self.settings.volume_tolerance)
+
+    @property
+    def reconcile_limits(self) -> Limits:
+        """Up to which difference two vendors agree on a bar."""
+        return Limits(self.settings.reconcile_price_percent / 100, self.settings.reconcile_volume_percent / 100)
 
     @property
     def thresholds(self) -> Thresholds:

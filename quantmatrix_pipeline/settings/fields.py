@@ -216,6 +216,15 @@ class Settings(AlertFields, VendorFields):
         0.2, gt=0, le=50, description="up to which difference two vendors' prices of one bar agree"
     )
     reconcile_volume_percent: float = Field(20, gt=0, le=100, description="the same of volumes, by the larger of both")
+    reconcile_sample: int = Field(
+        25, ge=0, le=100_000, description="of so many bars a second vendor is asked each night; 0: none"
+    )
+    reconcile_flagged: int = Field(
+        50, ge=0, le=100_000, description="of so many instruments a night it is asked about flagged bars; 0: none"
+    )
+    reconcile_budget_share: float = Field(
+        0.25, gt=0, le=1, description="share of a vendor's calls left of the day that this may use"
+    )
     retain_5m_days: int = _retain(90, "5-minute bars, a month at a time")
     retain_1m_days: int = _retain(365, "1-minute bars, a month at a time")
     retain_revisions_days: int = _retain(0, "superseded versions of bars")

@@ -16,16 +16,21 @@ import sqlalchemy as sa
 
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
+_Counts = tuple[tuple[date, int, int], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class HealthRow:
-    """A row of `provider_health`. `received` are (session, bars received, bars expected)."""
+    """A row of `provider_health`. `received` are (session, bars received, bars expected), `compared` (session, bars
+    that another vendor confirmed, bars compared).
+    """
 
     latencies_ms: tuple[float, ...] = ()
     error_ewma: float = 0.0
     received: tuple[tuple[date, int, int], ...] = ()
     calls: int = 0
     updated_at: float | None = None
+    compared: tuple[tuple[date, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class CircuitRow:
     not_in_plan_until: float | None = None
 
 
-_HEALTH = "latencies, error_ewma, received, calls, updated_at"
+_HEALTH = "latencies, error_ewma, received, calls, updated_at, compared"
 _CIRCUIT = "state, failures, opened_at, retry_at, times_opened, reason, key_mark, not_in_plan_until"
 
 
@@ -73,7 +78,7 @@ def merge_health(warehouse: Warehouse, vendor: str, fold: Callable[[HealthRow], 
             sa.text(f"""
                 UPDATE provider_health
                 SET latencies = :latencies, error_ewma = :error_ewma, received = CAST(:received AS jsonb),
-                    calls = :calls, updated_at = greatest(updated_at, :now)
+                    calls = :calls, compared = CAST(:compared AS jsonb), updated_at = greatest(updated_at, :now)
                 WHERE vendor = :vendor
                 RETURNING {_HEALTH}
             """),
@@ -81,7 +86,8 @@ def merge_health(warehouse: Warehouse, vendor: str, fold: Callable[[HealthRow], 
                 "vendor": vendor,
                 "latencies": list(changed.latencies_ms),
                 "error_ewma": changed.error_ewma,
-                "received": json.dumps([[day.isoformat(), came, due] for day, came, due in changed.received]),
+                "received": _written(changed.received),
+                "compared": _written(changed.compared),
                 "calls": changed.calls,
                 "now": _instant(now),
             },
@@ -161,11 +167,20 @@ def _seconds(instant: datetime | None) -> float | None:
     return None if instant is None else instant.timestamp()
 
 
+def _written(counts: _Counts) -> str:
+    return json.dumps([[day.isoformat(), some, of] for day, some, of in counts])
+
+
+def _read(counts: list[tuple[str, int, int]]) -> _Counts:
+    return tuple((date.fromisoformat(day), some, of) for day, some, of in counts)
+
+
 def _health(row: sa.Row[tuple[object, ...]]) -> HealthRow:
     return HealthRow(
         latencies_ms=tuple(row.latencies),
         error_ewma=row.error_ewma,
-        received=tuple((date.fromisoformat(day), came, due) for day, came, due in row.received),
+        received=_read(row.received),
+        compared=_read(row.compared),
         calls=row.calls,
         updated_at=_seconds(row.updated_at),
     )

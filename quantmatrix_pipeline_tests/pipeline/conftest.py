@@ -37,6 +37,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, folder: Fold
     monkeypatch.setenv("QM_FILES_DIR", str(folder.path))
     monkeypatch.setenv("QM_HISTORY_SESSIONS", "30")
     monkeypatch.setenv("QM_RECHECK_SESSIONS", "0")  # what is asked again has tests of its own
+    monkeypatch.setenv("QM_RECONCILE_SAMPLE", "0")  # and so has a second vendor's word
+    monkeypatch.setenv("QM_RECONCILE_FLAGGED", "0")
     monkeypatch.setenv("QM_BENCHMARK", "SPY")
     monkeypatch.setenv("QM_WIKIPEDIA_BASE_URL", NOBODY_LISTENS)
 

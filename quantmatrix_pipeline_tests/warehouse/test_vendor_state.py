@@ -52,6 +52,7 @@ def fault(now: float) -> Callable[[CircuitRow], CircuitRow]:
 def test_health_comes_back_as_it_was_written(warehouse: Warehouse) -> None:
     assert vendor_state.read_health(warehouse) == {}
     first = HealthRow((0.1 + 0.2, 250.0), 0.1, ((date(2026, 11, 19), 8000, 8123), (date(2026, 11, 20), 0, 7)), 2**40)
+    first = replace(first, compared=((date(2026, 11, 20), 24, 25),))
     written = vendor_state.merge_health(warehouse, "fmp", lambda _: first, NOW)
     assert written == replace(first, updated_at=NOW)
     vendor_state.merge_health(warehouse, "polygon", lambda row: row, NOW)

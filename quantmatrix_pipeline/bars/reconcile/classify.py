@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantmatrix_pipeline.bars.batch import Bools
+from quantmatrix_pipeline.bars.batch import Bools, Floats
 from quantmatrix_pipeline.bars.reconcile.causes import CAUSES, Cause
 from quantmatrix_pipeline.bars.reconcile.levels import Levels, Stretch, levels
-from quantmatrix_pipeline.bars.reconcile.pair import PRICE_ROWS, VOLUME, Pair
+from quantmatrix_pipeline.bars.reconcile.pair import PRICE_ROWS, VOLUME, Pair, relative
 from quantmatrix_pipeline.bars.reconcile.prints import NOBODY, Prints
 
 
@@ -31,6 +31,8 @@ class Comparison:
 
     Attributes
     ----------
+    relative
+        Shape (5, n): how far the second lies off the first, see `pair.relative`.
     differs
         Shape (5, n): open, high, low, close, volume beyond its limit; a number that one side lacks does not differ.
     cause
@@ -42,6 +44,7 @@ class Comparison:
     """
 
     pair: Pair
+    relative: Floats
     differs: Bools
     cause: npt.NDArray[np.int8]
     suspect: npt.NDArray[np.int8]
@@ -70,8 +73,8 @@ def compare(pair: Pair, limits: Limits = DEFAULT_LIMITS) -> Comparison:
     at alone. Where its own fault is found, that is its cause, beside whatever the stretch does. What is left keeps the
     stretch's cause if that alone is beyond the limit.
     """
-    relative = np.abs(pair.relative)
-    differs = relative > np.array([[limits.price]] * 4 + [[limits.volume]])
+    apart = relative(pair.first, pair.second)
+    differs = np.abs(apart) > np.array([[limits.price]] * 4 + [[limits.volume]])
     found = levels(pair)
     cause = np.full(len(pair), CAUSES.index(Cause.NONE), np.int8)
     suspect = np.full(len(pair), NOBODY, np.int8)
@@ -91,4 +94,4 @@ def compare(pair: Pair, limits: Limits = DEFAULT_LIMITS) -> Comparison:
     none = by_price & (cause == CAUSES.index(Cause.NONE))
     cause[none] = CAUSES.index(Cause.UNEXPLAINED)
     cause[differs[VOLUME] & ~by_price] = CAUSES.index(Cause.VOLUME)
-    return Comparison(pair, differs, cause, suspect, found)
+    return Comparison(pair, apart, differs, cause, suspect, found)

@@ -49,19 +49,19 @@ class Pair:
         same[1:] = self.instrument[1:] == self.instrument[:-1]
         return same
 
-    @cached_property
-    def relative(self) -> Floats:
-        """How far the second lies off the first, shape (5, n).
 
-        Prices: second / first - 1. Volumes: the difference by the larger of the two, so that 0 and 100 shares differ by
-        1 and not by infinity. NaN where either has no number.
-        """
-        found = np.full(self.first.shape, np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found[PRICE_ROWS] = self.second[PRICE_ROWS] / self.first[PRICE_ROWS] - 1
-            larger = np.maximum(self.first[VOLUME], self.second[VOLUME])
-            found[VOLUME] = np.where(larger == 0, 0.0, (self.second[VOLUME] - self.first[VOLUME]) / larger)
-        return found
+def relative(first: Floats, second: Floats) -> Floats:
+    """Return how far the second lies off the first, shape (5, n) as they are.
+
+    Prices: second / first - 1. Volumes: the difference by the larger of the two, so that 0 and 100 shares differ by 1
+    and not by infinity. NaN where either has no number.
+    """
+    found = np.full(first.shape, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found[PRICE_ROWS] = second[PRICE_ROWS] / first[PRICE_ROWS] - 1
+        larger = np.maximum(first[VOLUME], second[VOLUME])
+        found[VOLUME] = np.where(larger == 0, 0.0, (second[VOLUME] - first[VOLUME]) / larger)
+    return found
 
 
 def align(first: BarBatch, second: BarBatch) -> tuple[tuple[str, ...], Pair]:

@@ -5,7 +5,8 @@
     breaker       1 closed, 0.5 half open, 0 open
     latency       1 at a p95 of 250 ms or less, falling linearly to 0 at 5,000 ms or more
     errors        1 - EWMA of (1 for an error, 0 for none), alpha 0.1, beginning at 0
-    completeness  bars received / bars expected over the last 20 sessions
+    completeness  bars received / bars expected over the last 20 sessions, times the share of its bars that another
+                  vendor confirmed among those compared over the last 20 nights
 
 A part of which nothing is known is 1. The p95 is that of the last 100 calls which were answered or timed out, linearly
 interpolated between neighbours: of n sorted latencies, the one at position 0.95 (n - 1), counted from 0.
@@ -87,6 +88,8 @@ class Health:
         From 0, no error lately, to 1.
     received
         (session, bars received, bars expected) of the last 20 sessions, ascending.
+    compared
+        (session, bars confirmed, bars compared) of the last 20 nights, ascending; see `ingest.reconcile`.
     calls
         All calls ever, 429s among them.
     """
@@ -95,6 +98,7 @@ class Health:
     error_ewma: float = 0.0
     received: tuple[tuple[date, int, int], ...] = ()
     calls: int = 0
+    compared: tuple[tuple[date, int, int], ...] = ()
 
     def after(self, outcomes: Iterable[Outcome]) -> Health:
         """Return the health after more calls, given in the order in which they ended."""
@@ -119,11 +123,19 @@ class Health:
         """
         if not 0 <= received <= expected:
             raise ValueError(f"{session}: {received} bars received of {expected} expected")
-        counts = {day: (came, due) for day, came, due in self.received}
-        came, due = counts.get(session, (0, 0))
-        counts[session] = (came + received, due + expected)
-        newest = sorted(counts)[-SESSIONS_KEPT:]
-        return replace(self, received=tuple((day, *counts[day]) for day in newest))
+        return replace(self, received=_added(self.received, session, received, expected))
+
+    def with_comparisons(self, session: date, confirmed: int, compared: int) -> Health:
+        """Return the health after a night's bars were compared with another vendor's; several times add up.
+
+        Raises
+        ------
+        ValueError
+            If not 0 <= confirmed <= compared.
+        """
+        if not 0 <= confirmed <= compared:
+            raise ValueError(f"{session}: {confirmed} bars confirmed of {compared} compared")
+        return replace(self, compared=_added(self.compared, session, confirmed, compared))
 
     @property
     def p95_ms(self) -> float | None:
@@ -138,13 +150,33 @@ class Health:
 
     @property
     def completeness(self) -> float:
-        """Bars received over bars expected, 1 where none were expected."""
-        expected = sum(due for _, _, due in self.received)
-        return sum(came for _, came, _ in self.received) / expected if expected else 1.0
+        """Bars received over bars expected, times `agreement`; 1 where none were expected or compared."""
+        return _share(self.received) * self.agreement
+
+    @property
+    def agreement(self) -> float:
+        """Bars that another vendor confirmed over bars compared, 1 where none were."""
+        return _share(self.compared)
 
     def score(self, state: State) -> Score:
         """Return the score of a vendor whose circuit is in `state`."""
         return _score(self, state)  # asked for at each choice, while few vendors were called since the last one
+
+
+_Counts = tuple[tuple[date, int, int], ...]
+
+
+def _added(counts: _Counts, session: date, part: int, whole: int) -> _Counts:
+    """Return the counts of the newest 20 sessions, with these added to those of theirs."""
+    by_day = {day: (some, of) for day, some, of in counts}
+    some, of = by_day.get(session, (0, 0))
+    by_day[session] = (some + part, of + whole)
+    return tuple((day, *by_day[day]) for day in sorted(by_day)[-SESSIONS_KEPT:])
+
+
+def _share(counts: _Counts) -> float:
+    whole = sum(of for _, _, of in counts)
+    return sum(some for _, some, _ in counts) / whole if whole else 1.0
 
 
 @lru_cache(maxsize=256)

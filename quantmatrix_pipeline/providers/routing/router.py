@@ -239,12 +239,15 @@ class Router:
         days = self._vendors[name].offers[capability].reach_days
         return None if days is None else datetime.fromtimestamp(self._time.now(), UTC).date() - timedelta(days=days)
 
-    def symbols_within_budget(self, name: str, capability: Capability) -> int | None:
-        """Return for how many symbols a vendor can be asked in the time that a fetch may wait; None: for any number."""
+    def symbols_within_budget(self, name: str, capability: Capability, share: float = 1.0) -> int | None:
+        """Return for how many symbols a vendor can be asked in the time that a fetch may wait; None: for any number.
+
+        `share` of the calls that are left of today is what may be used.
+        """
         room = self._rooms.get(name)
         if room is None:
             return None
-        calls = room.today
+        calls = None if room.today is None else int(room.today * share)
         if room.now is not None and room.per_minute is not None:
             soon = room.now + int(room.per_minute * self._meter.patience() / 64)  # a full budget renews in 64 s
             calls = soon if calls is None else min(calls, soon)

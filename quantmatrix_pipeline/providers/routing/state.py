@@ -124,7 +124,7 @@ def _values(of: Circuit | CircuitRow) -> dict[str, Any]:
 
 def health_of(row: HealthRow) -> Health:
     """Return what is stored of a vendor's calls."""
-    return Health(row.latencies_ms, row.error_ewma, row.received, row.calls)
+    return Health(row.latencies_ms, row.error_ewma, row.received, row.calls, row.compared)
 
 
 class States:
@@ -157,6 +157,7 @@ class States:
         self._circuits: dict[tuple[str, str], Circuit] = {}
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self._bars: dict[str, dict[date, tuple[int, int]]] = defaultdict(dict)
+        self._compared: dict[str, dict[date, tuple[int, int]]] = defaultdict(dict)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -245,14 +246,21 @@ class States:
         came, due = self._bars[vendor].get(session, (0, 0))
         self._bars[vendor][session] = (came + received, due + expected)
 
+    def compared(self, vendor: str, session: date, confirmed: int, compared: int) -> None:
+        """Take in how many of a vendor's bars another one confirmed, of those compared in the night of a session."""
+        some, of = self._compared[vendor].get(session, (0, 0))
+        self._compared[vendor][session] = (some + confirmed, of + compared)
+
     async def flush(self) -> None:
         """Write what was taken in; other processes add theirs to the same rows."""
         now = self._time.now()
-        for vendor in sorted({*self._outcomes, *self._bars}):
+        for vendor in sorted({*self._outcomes, *self._bars, *self._compared}):
             outcomes, bars = self._outcomes.pop(vendor, []), self._bars.pop(vendor, {})
-            if not outcomes and not bars:
+            compared = self._compared.pop(vendor, {})
+            if not outcomes and not bars and not compared:
                 continue
-            row = await self._do(partial(self._store.merge_health, vendor, partial(_folded, outcomes, bars), now))
+            fold = partial(_folded, outcomes, bars, compared)
+            row = await self._do(partial(self._store.merge_health, vendor, fold, now))
             self._health[vendor] = health_of(row)
 
     async def _change(self, vendor: str, capability: Capability, fold: Callable[[Circuit], Circuit]) -> None:
@@ -267,8 +275,15 @@ class States:
         return await asyncio.to_thread(ask) if self._store.blocking else ask()
 
 
-def _folded(outcomes: Sequence[Outcome], bars: Mapping[date, tuple[int, int]], row: HealthRow) -> HealthRow:
+def _folded(
+    outcomes: Sequence[Outcome],
+    bars: Mapping[date, tuple[int, int]],
+    compared: Mapping[date, tuple[int, int]],
+    row: HealthRow,
+) -> HealthRow:
     health = health_of(row).after(outcomes)
     for session, (came, due) in sorted(bars.items()):
         health = health.with_bars(session, came, due)
-    return HealthRow(health.latencies_ms, health.error_ewma, health.received, health.calls)
+    for session, (confirmed, of) in sorted(compared.items()):
+        health = health.with_comparisons(session, confirmed, of)
+    return HealthRow(health.latencies_ms, health.error_ewma, health.received, health.calls, compared=health.compared)

@@ -15,6 +15,7 @@ from quantmatrix_pipeline.bars.reconcile.causes import CAUSES, LOOKS_LIKE, Cause
 from quantmatrix_pipeline.bars.reconcile.classify import Comparison, Limits, compare
 from quantmatrix_pipeline.bars.reconcile.pair import CLOSE, HIGH, LOW, OPEN, PRICE_ROWS, VOLUME, Pair, align
 from quantmatrix_pipeline.bars.reconcile.summary import Summary, summarise
+from quantmatrix_pipeline.bars.reconcile.verdict import Verdict, against, sides_with, verdict
 from quantmatrix_pipeline.providers.vendors.files.tables import read_table
 from quantmatrix_pipeline_tests.shared_data import shared_data
 
@@ -296,6 +297,43 @@ def test_aligning_takes_what_both_have_and_counts_the_rest() -> None:
 
 def test_every_cause_says_what_it_looks_like() -> None:
     assert set(LOOKS_LIKE) == set(Cause)
+
+
+# --- who is believed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "suspect", "sided", "said", "blamed"),
+    [
+        (Cause.NONE, -1, None, Verdict.AGREE, ()),
+        (Cause.SPIN_OFF, -1, None, Verdict.CONVENTION, ()),
+        (Cause.SPLIT_VINTAGE, 0, 1, Verdict.CONVENTION, ()),
+        (Cause.ROUNDING, 0, None, Verdict.CONVENTION, ()),
+        (Cause.DATE_SHIFT, 1, None, Verdict.STORED, ("second",)),
+        (Cause.REPEATED, 0, None, Verdict.SECOND, ("first",)),
+        (Cause.REPEATED, 0, 0, Verdict.STORED, ("second",)),  # a third one's word goes first
+        (Cause.DATE_SHIFT, -1, None, Verdict.OPEN, ("first", "second")),
+        (Cause.BAD_PRINT, 1, None, Verdict.OPEN, ("first", "second")),
+        (Cause.BAD_PRINT, 1, 1, Verdict.SECOND, ("first",)),
+        (Cause.UNEXPLAINED, -1, None, Verdict.OPEN, ("first", "second")),
+    ],
+)
+def test_who_is_believed_is_written_down(
+    cause: Cause, suspect: int, sided: int | None, said: Verdict, blamed: tuple[str, ...]
+) -> None:
+    assert verdict(cause, suspect, sided) is said
+    assert against(said, "first", "second") == blamed
+
+
+def test_a_third_vendor_sides_with_whom_it_agrees_with_in_all_that_differs() -> None:
+    first = np.array([10.0, 11.0, 9.0, 10.5, 1000.0])
+    second = np.array([10.0, 11.5, 8.0, 10.5, 1000.0])
+    differs = np.array([False, True, True, False, False])
+    like_first = first * [1.0, 1.001, 1.0, 1.3, 0.1]  # what the two agree on says nothing
+    assert sides_with(first, second, like_first, differs, Limits()) == FIRST
+    assert sides_with(first, second, second, differs, Limits()) == SECOND
+    assert sides_with(first, second, np.array([10.0, 11.5, 9.0, 10.5, 1000.0]), differs, Limits()) is None
+    assert sides_with(first, second, np.full(5, np.nan), differs, Limits()) is None
 
 
 # --- the real pair ----------------------------------------------------------------------------------------------------

@@ -111,6 +111,19 @@ def test_what_the_vendor_answers_properly_is_no_error_and_what_it_fails_is(name:
     assert once_failed.after([outcome(100.0, name)]).error_ewma == pytest.approx(ewma)
 
 
+def test_what_another_vendor_contradicts_lowers_completeness_for_twenty_nights() -> None:
+    health = Health().with_bars(date(2026, 1, 5), 9, 10).with_comparisons(date(2026, 1, 5), 3, 4)
+    assert health.agreement == 0.75
+    assert health.completeness == pytest.approx(0.9 * 0.75)
+    assert health.with_comparisons(date(2026, 1, 5), 1, 1).agreement == 0.8
+    assert health.score(State.CLOSED).completeness == pytest.approx(0.0675)
+    for day in range(6, 26):
+        health = health.with_comparisons(date(2026, 1, day), 1, 1)
+    assert health.agreement == 1
+    with pytest.raises(ValueError, match="2026-01-05: 2 bars confirmed of 1 compared"):
+        Health().with_comparisons(date(2026, 1, 5), 2, 1)
+
+
 @pytest.mark.parametrize("received", [-1, 3])
 def test_bars_that_cannot_have_been_received_are_a_fault_of_the_caller(received: int) -> None:
     with pytest.raises(ValueError, match=f"2026-01-05: {received} bars received of 2 expected"):
