@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from dagster import Definitions, definitions, in_process_executor
 
-from quantmatrix_pipeline.assets import backup, breadth, coverage, indicators, prices, profiles, reconciliation, universe
+from quantmatrix_pipeline.assets import (
+    backup,
+    breadth,
+    coverage,
+    indicators,
+    prices,
+    profiles,
+    reconciliation,
+    universe,
+)
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import alerts, backfill, jobs, schedules, stale
 from quantmatrix_pipeline.automation import backup as backup_jobs

@@ -18,6 +18,7 @@ from quantmatrix_pipeline.api.routes import (
     admin,
     bars,
     coverage,
+    differences,
     health,
     indexes,
     indicators,
@@ -74,7 +75,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     app.include_router(ops.router, dependencies=[Depends(known_parameters)])
     app.include_router(metrics.router)
     v1 = APIRouter(prefix="/api/v1")
-    for resource in (status, symbols, indexes, bars, indicators, coverage):
+    for resource in (status, symbols, indexes, bars, indicators, coverage, differences):
         v1.include_router(resource.router, dependencies=[Depends(known_parameters)])
     v1.include_router(admin.router, dependencies=[Depends(known_parameters)])
     v1.include_router(snapshots.router)  # the screen reads its parameters itself

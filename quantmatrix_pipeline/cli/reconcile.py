@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,12 @@ from quantmatrix_pipeline.bars.reconcile.causes import LOOKS_LIKE
 from quantmatrix_pipeline.bars.reconcile.classify import Limits, compare
 from quantmatrix_pipeline.bars.reconcile.pair import align
 from quantmatrix_pipeline.bars.reconcile.summary import Summary, summarise
-from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline.errors import ConfigurationError, UnknownSymbol
+from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.providers.vendors.files.tables import SUFFIXES, read_table
 from quantmatrix_pipeline.settings import load
+from quantmatrix_pipeline.warehouse import reconciliation
+from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
 app = typer.Typer(help="What a second source says of the same bars.", no_args_is_help=True)
 
@@ -52,11 +56,47 @@ def files(
     _show(found, limit)
 
 
+@app.command("list")
+def list_command(
+    symbol: Annotated[str | None, typer.Option(help="of this symbol only")] = None,
+    cause: Annotated[str | None, typer.Option(help="of this cause only: see `qm reconcile causes`")] = None,
+    verdict: Annotated[str | None, typer.Option(help="convention, stored, second or open only")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="so many, the newest sessions first")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """List what second vendors contradict in stored bars, as the nights found it."""
+    _one_of(cause, tuple(LOOKS_LIKE), "--cause")
+    _one_of(verdict, reconciliation.VERDICTS, "--verdict")
+    name = canonical(symbol) if symbol else None
+    if symbol and name is None:
+        raise UnknownSymbol(f"{symbol!r} can't be a symbol; write AAPL, BRK.B, ^GSPC or BTC-USD")
+    settings = load()
+    upgrade(settings)
+    found = reconciliation.find(open_writer(settings), symbol=name, cause=cause, verdict=verdict, limit=limit)
+    if as_json:
+        typer.echo(json.dumps([asdict(difference) for difference in found], default=str))
+        return
+    table = Table(
+        "symbol", "session", "field", "vendor", "stored", "other", "says", "off", "cause", "verdict", box=None
+    )
+    for d in found:
+        off = f"{100 * d.difference:+.2f} %"
+        both = (d.vendor, f"{d.stored:.10g}", d.second_vendor, f"{d.second:.10g}")
+        table.add_row(d.symbol, str(d.session), d.field, *both, off, d.cause, d.verdict)
+    Console().print(table)
+    typer.echo(f"{len(found)} differences")
+
+
 @app.command()
 def causes() -> None:
     """Say which causes of a difference are told apart, and by what."""
     for cause, looks in LOOKS_LIKE.items():
         typer.echo(f"{cause.value}\n  {looks}\n")
+
+
+def _one_of(value: str | None, known: Sequence[str], option: str) -> None:
+    if value is not None and value not in known:
+        raise ConfigurationError(f"{option} {value!r}: one of {', '.join(known)}")
 
 
 def _read(path: Path, symbol: str | None) -> BarBatch:

@@ -178,10 +178,13 @@ def find(
 
 
 def of_instrument(warehouse: Warehouse, instrument_id: int, first: date | None, last: date | None) -> pa.Table:
-    """Return an instrument's differences as `COLUMNS`, by session; `first` and `last` are inclusive."""
+    """Return an instrument's differences as `COLUMNS`, by session; `first` and `last` are inclusive, and the vendors of
+    `against` stand in one text.
+    """
+    columns = ", ".join("array_to_string(against, ' ') AS against" if name == "against" else name for name in COLUMNS)
     return warehouse.read(
         f"""
-        SELECT {", ".join(COLUMNS)} FROM reconciliation
+        SELECT {columns} FROM reconciliation
         WHERE instrument_id = $1 AND ($2::date IS NULL OR session >= $2) AND ($3::date IS NULL OR session <= $3)
         ORDER BY session, comparison_id, field
         """,

@@ -22,7 +22,7 @@ from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.snapshots.breadth import record_breadth
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.universe.tracking import update_tracked
-from quantmatrix_pipeline.warehouse import actions, bars, instruments, profiles, universe
+from quantmatrix_pipeline.warehouse import actions, bars, instruments, profiles, reconciliation, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.profiles import Facts, Said
@@ -78,11 +78,29 @@ def _fill(warehouse: Warehouse) -> None:
     instruments.describe(warehouse, [{"symbol": "IBM", "sector": "Information Technology"}])
     profiles.keep(warehouse, [Said(ids[s], "fmp", Facts(name="before")) for s in PROFILES], [], NOW - timedelta(days=7))
     profiles.keep(warehouse, [Said(ids[s], "fmp", facts) for s, facts in PROFILES.items()], [], NOW)
+    _store_differences(warehouse, ids["AAPL"])
     update_snapshots(warehouse, calendar, SESSION, grace=timedelta(minutes=30), now=NOW)
     record_history(warehouse, HISTORY_FROM, SESSION, now=NOW)
     record_breadth(warehouse, HISTORY_FROM, SESSION, now=NOW)
     report.save(warehouse, report.coverage_as_of(warehouse, calendar, SESSION, target=0.9), NOW)
     update_fill(warehouse, calendar, HISTORY_FROM, SESSION, NOW)
+
+
+def _store_differences(warehouse: Warehouse, instrument_id: int) -> None:
+    """Store what another vendor said of two bars: one agrees, of the other a low and the volume differ."""
+    bar = {
+        "instrument_id": instrument_id, "session": SESSION, "source_id": 1, "version": 1, "second_vendor": "fmp",
+        "second_basis": "raw", "second_basis_date": None, "second_open": 438.0, "second_high": 438.2,
+        "second_low": 429.0, "second_close": 430.5, "second_volume": 1.9e7, "asked_because": "sample", "cause": "bad_print",
+        "verdict": "open", "against": ["sample", "fmp"], "run_session": SESSION,
+        "differences": [
+            {"field": "low", "stored": 429.98, "second": 420.0, "difference": -0.0232, "tolerance": 0.002},
+            {"field": "volume", "stored": 1.97e7, "second": 1e7, "difference": -0.49, "tolerance": 0.2},
+        ],
+    }  # fmt: skip
+    agrees = {"cause": "none", "verdict": "agree", "against": [], "differences": []}
+    before = trading_calendar().previous(SESSION)
+    reconciliation.write(warehouse, [bar, bar | agrees | {"session": before}], NOW)
 
 
 def _store_adjusted(warehouse: Warehouse) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from quantmatrix_pipeline.cli.reconcile import app
 from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline_tests.cli.conftest import Installation
 
 HEADER = "symbol,date,open,high,low,close,volume"
 
@@ -56,6 +57,15 @@ def test_what_cannot_be_compared_is_said_in_a_line(files: list[str], tmp_path: P
     other.write_text(f"{HEADER}\nCCC,2020-01-02,1,1,1,1,1\n")
     with pytest.raises(ConfigurationError, match="no bar of one symbol and day in common"):
         CliRunner().invoke(app, ["files", files[0], str(other)], catch_exceptions=False)
+
+
+def test_what_the_nights_found_is_listed(migrated: Installation) -> None:
+    """Nothing, in a database that no night has filled; `tests/warehouse` has the others."""
+    shown = migrated.qm("reconcile", "list")
+    assert (shown.code, "0 differences" in shown.stdout) == (0, True), shown.stderr
+    wrong = migrated.qm("reconcile", "list", "--verdict", "maybe")
+    assert wrong.code == 2
+    assert "convention, stored, second, open" in wrong.error
 
 
 def test_the_causes_are_told() -> None:

@@ -55,7 +55,7 @@ def test_the_definitions_load_in_a_fresh_interpreter_without_database_secret_or_
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == ["10", "True"]
+    assert done.stdout.split() == ["11", "True"]
     assert list(tmp_path.iterdir()) == []
 
 

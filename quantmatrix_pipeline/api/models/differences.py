@@ -18,7 +18,7 @@ class Difference(BaseModel):
     model_config = example(
         session="2021-12-31", field="low", vendor="twelve_data", stored=177.26, second_vendor="yfinance",
         second=168.4, difference=-0.04998, tolerance=0.002, cause="bad_print", verdict="open",
-        against=["twelve_data", "yfinance"], asked_because="sample", version=1, compared_at="2021-12-31T22:10:00Z",
+        against="twelve_data yfinance", asked_because="sample", version=1, compared_at="2021-12-31T22:10:00Z",
     )  # fmt: skip
 
     session: date
@@ -31,7 +31,7 @@ class Difference(BaseModel):
     tolerance: float
     cause: Cause
     verdict: Verdict = Field(description="who is believed; open: a person decides")
-    against: list[str] = Field(description="the vendors against which it counts")
+    against: str = Field(description="the vendors against which it counts, separated by spaces")
     asked_because: Literal["sample", "flagged", "third_opinion"]
     version: int = Field(ge=1, description="of the stored bar, as it was compared")
     compared_at: datetime

@@ -43,7 +43,9 @@ class ProviderStats(BaseModel):
     circuits: dict[str, CircuitStatus] = Field(description="by capability, those that are not simply closed")
     latency: float | None = Field(description="p95 of the last 100 calls in ms; null before the first")
     error_ewma: Share
-    completeness: Share = Field(description="bars received of those expected, times the share that another vendor confirmed")
+    completeness: Share = Field(
+        description="bars received of those expected, times the share that another vendor confirmed"
+    )
     calls: int = Field(ge=0, description="all calls ever")
     budget: str = Field(description="the limits in force, such as '8/min 800/day'")
     calls_left_now: int | None = Field(description="calls that could be made at this moment; null: no limit")
