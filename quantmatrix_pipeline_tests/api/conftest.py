@@ -91,8 +91,8 @@ def _store_differences(warehouse: Warehouse, instrument_id: int) -> None:
     bar = {
         "instrument_id": instrument_id, "session": SESSION, "source_id": 1, "version": 1, "second_vendor": "fmp",
         "second_basis": "raw", "second_basis_date": None, "second_open": 438.0, "second_high": 438.2,
-        "second_low": 429.0, "second_close": 430.5, "second_volume": 1.9e7, "asked_because": "sample", "cause": "bad_print",
-        "verdict": "open", "against": ["sample", "fmp"], "run_session": SESSION,
+        "second_low": 429.0, "second_close": 430.5, "second_volume": 1.9e7, "asked_because": "sample",
+        "cause": "bad_print", "verdict": "open", "against": ["sample", "fmp"], "run_session": SESSION,
         "differences": [
             {"field": "low", "stored": 429.98, "second": 420.0, "difference": -0.0232, "tolerance": 0.002},
             {"field": "volume", "stored": 1.97e7, "second": 1e7, "difference": -0.49, "tolerance": 0.2},

@@ -21,6 +21,7 @@ from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.answers import DailyAnswer
 from quantmatrix_pipeline.providers.contract import BarRequest, Offer
 from quantmatrix_pipeline.warehouse import actions, instruments, reconciliation, universe
+from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
 from quantmatrix_pipeline_tests.pipeline.running import walk
@@ -121,7 +122,7 @@ def verdicts(warehouse: Warehouse) -> Mapping[str, tuple[Any, ...]]:
 
 
 def test_a_night_asks_another_vendor_keeps_both_candidates_and_lets_a_third_one_decide(
-    market: Market, database_url: str
+    market: Market, server: EmbeddedServer, database_url: str
 ) -> None:
     stage = market.vendors()
     bars = market.warehouse.rows("SELECT * FROM price_data ORDER BY 1, 3")
@@ -165,10 +166,9 @@ def test_a_night_asks_another_vendor_keeps_both_candidates_and_lets_a_third_one_
     assert (lately.compared, lately.contradicted, lately.open, lately.rate) == (6, 3, 1, 0.5)
     assert reconciliation.lately(market.warehouse, DAYS[0].item(), DAYS[-2].item()).rate == 0
     for statement in ("UPDATE bar_comparisons SET verdict = 'agree'", "DELETE FROM bar_differences"):
-        with psycopg.connect(database_url) as connection:
-            connection.execute("SET ROLE qm_writer")
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(statement)  # type: ignore[arg-type]
+        writer = server.url(database_url.rsplit("/", 1)[1], "qm_writer")
+        with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)  # type: ignore[arg-type]
 
     # What was compared is not asked about again, but for another version.
     stage = market.vendors()
