@@ -1,8 +1,9 @@
-"""`qm reconcile files`: two files compared, as a user sees it."""
+"""`qm reconcile`: two files compared and what the nights found, as a user sees it."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from quantmatrix_pipeline.cli.reconcile import app
 from quantmatrix_pipeline.errors import ConfigurationError
-from quantmatrix_pipeline_tests.cli.conftest import Installation
+from quantmatrix_pipeline.warehouse import bars, instruments, reconciliation
+from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 HEADER = "symbol,date,open,high,low,close,volume"
 
@@ -59,13 +61,28 @@ def test_what_cannot_be_compared_is_said_in_a_line(files: list[str], tmp_path: P
         CliRunner().invoke(app, ["files", files[0], str(other)], catch_exceptions=False)
 
 
-def test_what_the_nights_found_is_listed(migrated: Installation) -> None:
-    """Nothing, in a database that no night has filled; `tests/warehouse` has the others."""
-    shown = migrated.qm("reconcile", "list")
-    assert (shown.code, "0 differences" in shown.stdout) == (0, True), shown.stderr
-    wrong = migrated.qm("reconcile", "list", "--verdict", "maybe")
-    assert wrong.code == 2
-    assert "convention, stored, second, open" in wrong.error
+def test_what_the_nights_found_is_listed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QM_DATABASE_URL", database_url)
+    warehouse = Warehouse(database_url)
+    number = instruments.ensure(warehouse, ["AAA"])["AAA"]
+    source = bars.source_id(warehouse, "twelve_data", "raw", None)
+    bar = {"instrument_id": number, "session": "2021-12-31", "source_id": source, "version": 1}
+    other = {f"second_{name}": 10.0 for name in ("open", "high", "low", "close", "volume")}
+    said = {"cause": "bad_print", "verdict": "open", "against": ["twelve_data", "yfinance"], "asked_because": "sample"}
+    low = {"field": "low", "stored": 9.5, "second": 9.0, "difference": -0.0526, "tolerance": 0.002}
+    vendor = {"second_vendor": "yfinance", "second_basis": "raw", "second_basis_date": None}
+    row = bar | other | said | vendor | {"run_session": "2021-12-31", "differences": [low]}
+    reconciliation.write(warehouse, [row], datetime(2022, 1, 1, tzinfo=UTC))
+    warehouse.close()
+
+    listed = json.loads(CliRunner().invoke(app, ["list", "--symbol", "aaa", "--json"], catch_exceptions=False).stdout)
+    assert [(d["symbol"], d["field"], d["stored"], d["second"], d["verdict"]) for d in listed] == [
+        ("AAA", "low", 9.5, 9.0, "open")
+    ]
+    assert "1 differences" in CliRunner().invoke(app, ["list", "--verdict", "open"], catch_exceptions=False).stdout
+    assert "0 differences" in CliRunner().invoke(app, ["list", "--cause", "date_shift"], catch_exceptions=False).stdout
+    with pytest.raises(ConfigurationError, match="one of convention, stored, second, open"):
+        CliRunner().invoke(app, ["list", "--verdict", "maybe"], catch_exceptions=False)
 
 
 def test_the_causes_are_told() -> None:
