@@ -16,6 +16,7 @@ from dagster import (
     DagsterRunStatus,
     DefaultSensorStatus,
     EventRecordsFilter,
+    RunRequest,
     RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
@@ -34,6 +35,9 @@ from quantmatrix_pipeline.alerts.events import Run
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.alerts.tell import tell
 from quantmatrix_pipeline.automation import run_events, run_reports
+from quantmatrix_pipeline.automation.digest import JOB as DIGEST
+from quantmatrix_pipeline.automation.digest import OP
+from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.coverage.report import coverage_as_of
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.resources.platform import Platform
@@ -51,7 +55,7 @@ RETRIED = "dagster/will_retry"  # such a failure speaks through the run that com
 def build() -> list[SensorDefinition]:
     """Return the alerting sensors."""
 
-    @sensor(name=RUNS, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    @sensor(name=RUNS, job_name=DIGEST, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def alert_on_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """One message per cause of failed runs and failed checks, one when it is over; slow runs; durations."""
         tables.beat(platform.warehouse, RUNS, clock.now())
@@ -72,6 +76,8 @@ def build() -> list[SensorDefinition]:
         if ended or slow:
             _say(context, platform, ended, slow)
         cursor.settle(clock.wall())
+        if requests := _digests(context, platform, ended):
+            return SensorResult(run_requests=requests, cursor=str(cursor))
         context.update_cursor(str(cursor))
         return SkipReason(f"{len(ended)} runs ended since the last look, {len(slow)} take long")
 
@@ -120,6 +126,19 @@ def build() -> list[SensorDefinition]:
         return SkipReason(said + (f"; no answer yet from {', '.join(done.unfinished)}" if done.unfinished else ""))
 
     return [alert_on_runs, alert_on_freshness, deliver_alerts]
+
+
+def _digests(context: SensorEvaluationContext, platform: Platform, ended: Sequence[Run]) -> list[RunRequest]:
+    """Return what starts the digest of the newest session, once its chain has ended well and somebody wants it."""
+    chains = [run.run_id for run in ended if run.job == RESTORE and run.outcome == "success"]
+    if platform.settings.digest_channels is None or not chains:
+        return []
+    stored = context.instance.get_runs(RunsFilter(run_ids=chains))
+    newest = platform.newest_session()
+    if newest not in {run_reports.session(run.tags) for run in stored}:
+        return []  # an older session's is no news
+    config = {"ops": {OP: {"config": {"session": str(newest)}}}}
+    return [RunRequest(run_key=f"digest-{newest}", run_config=config)]
 
 
 def _slow(context: SensorEvaluationContext) -> Sequence[troubles.Group]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
 from quantmatrix_pipeline.errors import QuantMatrixError
@@ -59,7 +60,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_vendors(settings),
         _redis(settings),
         _disk(settings),
-        _webhook(settings),
+        _alerts(settings),
     ]
 
 
@@ -150,7 +151,8 @@ def _disk(settings: Settings) -> Finding:
     return Finding("disk", "ok" if free >= LEAST_DISK_GB else "bad", f"{free:.0f} GB free under {folder}")
 
 
-def _webhook(settings: Settings) -> Finding:
-    if settings.discord_webhook is None:
-        return Finding("alerts", "note", "QM_DISCORD_WEBHOOK is not set; failures go to the log only")
-    return Finding("alerts", "ok", "a webhook is set")
+def _alerts(settings: Settings) -> Finding:
+    channels = [name for name, _ in Policy.of(settings).channels()]
+    if not channels:
+        return Finding("alerts", "note", "DISCORD_WEBHOOK_SYSTEM_STATUS is not set; failures go to the log only")
+    return Finding("alerts", "ok", f"failures go to {', '.join(channels)}; `qm alerts test` tries it")

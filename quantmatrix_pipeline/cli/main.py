@@ -13,6 +13,7 @@ from rich.console import Console
 from quantmatrix_pipeline import __version__
 from quantmatrix_pipeline.cli import (
     actions,
+    alerts,
     ask,
     backfill,
     backup,
@@ -58,6 +59,7 @@ app.command("chart")(chart.chart)
 app.command("backfill")(backfill.backfill)
 app.command("retention")(retention.retention)
 app.command("bench")(bench.bench)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(db.app, name="db")
 app.add_typer(backup.app, name="backup")
 app.add_typer(symbols.app, name="symbols")

@@ -23,6 +23,9 @@ LOGS = {
     "runs": "ended_at < :before",
     "provider_requests": "finished_at < :before",
     "backfill_jobs": "finished_at < :before",
+    "alert_tellings": """EXISTS (
+        SELECT FROM alert_outbox o WHERE o.message_id = t.message_id AND o.finished_at < :before)""",
+    "alert_outbox": "finished_at < :before",
     "validation_log": """logged_at < :before AND EXISTS (
         SELECT FROM price_data p
         WHERE p.instrument_id = t.instrument_id AND p.interval = t.interval AND p.session = t.session)""",

@@ -79,7 +79,7 @@ def test_the_replaced_systems_name_of_the_database_is_understood(filled: Install
     ("name", "value", "shown"),
     [
         ("RLC_REDIS_URL", "redis://127.0.0.1:9/0", "redis"),
-        ("DISCORD_WEBHOOK_SYSTEM_STATUS", "http://127.0.0.1:9/hook", "a webhook is set"),
+        ("DISCORD_WEBHOOK_SYSTEM_STATUS", "http://127.0.0.1:9/hook", "failures go to system_status"),
     ],
 )
 def test_the_doctor_sees_what_an_old_name_sets(filled: Installation, name: str, value: str, shown: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from dagster import (
     AssetKey,
@@ -21,6 +22,7 @@ from dagster._core.events import JobFailureData
 
 from quantmatrix_pipeline.automation.alerts import DELIVERY, FRESHNESS, RUNS
 from quantmatrix_pipeline.automation.run_events import EndedCursor
+from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.channel_servers import Answer, Hook, hook
@@ -170,6 +172,44 @@ def test_tags_of_a_run_mute_it_send_it_elsewhere_and_ask_to_hear_of_success_and_
     kinds = [title.split()[0] for title in playground.titles]
     assert kinds == ["FAILED", "RECOVERED:", "OK"]
     assert [title.split()[0] for title in team.titles] == ["FAILED", "RECOVERED:"]
+
+
+# --- the digest ------------------------------------------------------------------------------------------------------
+
+
+def test_the_digest_of_tonight_is_started_by_its_chain_and_comes_once_with_one_picture(
+    chain: Chain, folder: Folder, alerts: Alerts, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = walk(["AAA", "BBB", "SPY"], DAYS)
+    moved = bars["symbol"].eq("AAA") & bars["date"].isin(DAYS[-19:])
+    # Nine closes in a row above the fourth before: after ten that fall, each of nine that rise is one.
+    close = 100 * np.cumprod([0.99] * 10 + [1.05] * 9)
+    for column, ratio in {"open": 1.0, "high": 1.01, "low": 0.99, "close": 1.0}.items():
+        bars.loc[moved, column] = np.round(close * ratio, 2)
+    folder.write(bars)
+    monkeypatch.setenv("QM_NOW", f"{TONIGHT}T23:00:00Z")
+    chain.run(DAYS[-2], TONIGHT)
+    assert alerts.runs.tick().runs == [], "nobody asked for it"
+    with hook() as brew:
+        monkeypatch.setenv("DISCORD_WEBHOOK_MORNING_BREW", brew.url)
+        monkeypatch.setenv("QM_DIGEST_CHANNELS", "morning_brew")
+        chain.run(DAYS[-3])
+        assert alerts.runs.tick().runs == [], "an older session's is no news"
+        chain.run(TONIGHT)
+        (request,) = alerts.runs.tick().runs
+        assert request.run_key == f"digest-{TONIGHT}"
+        job = build_defs().resolve_job_def("send_digest")
+        for _ in range(2):
+            assert job.execute_in_process(instance=instance, run_config=request.run_config).success
+        alerts.delivery.tick()
+    (body,) = brew.taken
+    assert body["content"].startswith(f"Digest of {TONIGHT} ok: 3 of 3 instruments fresh")
+    facts = {field["name"]: field["value"] for field in body["embeds"][0]["fields"]}
+    assert facts["up"].startswith("AAA +5.0 %")
+    assert facts["TD sell 9"] == "AAA"
+    assert facts["breadth"].endswith(" new highs, 0 new lows")
+    (picture,) = brew.pictures
+    assert picture.startswith(b"\x89PNG")
 
 
 # --- slow, timed out, stale -----------------------------------------------------------------------------------------

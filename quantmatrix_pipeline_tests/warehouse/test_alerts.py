@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -215,6 +216,7 @@ def a_message(here: Installation, *channels: outbox.Channel, title: str = "hello
 def test_a_server_error_is_tried_again_later_and_later_until_it_is_taken_in_order_and_once(
     here: Installation, discord: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     discord.answers += [Answer(500), Answer(502)]
     a_message(here, ("system_status", None), title="first")
     a_message(here, ("system_status", None), title="second")
@@ -230,9 +232,7 @@ def test_a_server_error_is_tried_again_later_and_later_until_it_is_taken_in_orde
     here.later(hours=1).deliver()
     assert discord.sent == 5
     assert "answered 500" in caplog.text
-    assert "/api/webhooks/1/token" not in "".join(
-        r.getMessage() for r in caplog.records if r.name.startswith("quantmatrix_pipeline")
-    )
+    assert "/api/webhooks/1/token" not in caplog.text
 
 
 def test_a_long_429_pauses_the_channel_for_as_long_as_it_says_and_a_spent_window_until_its_reset(

@@ -48,6 +48,11 @@ def market(database_url: str) -> Iterator[Market]:
         " 'running', :at, NULL)",
         "INSERT INTO provider_requests (started_at, finished_at, vendor, capability, calls, symbols)"
         " VALUES (:at, :at, 'acme', 'daily_bars', 1, 1)",
+        "INSERT INTO alert_outbox (channel, message, state, not_before, queued_at, finished_at)"
+        " VALUES ('slack', '{}', 'delivered', :at, :at, :at), ('slack', '{}', 'queued', :at, :at, NULL)",
+        "INSERT INTO alert_incidents (cause_key, kind, cause, occurrences, opened_at, seen_at)"
+        " VALUES ('x', 'slow_run', 'x', 1, :at, :at)",
+        "INSERT INTO alert_tellings SELECT incident_id, message_id FROM alert_incidents, alert_outbox",
         "INSERT INTO backfill_jobs (instrument_id, first_session, last_session, tier, origin, state, not_before,"
         " queued_at, finished_at) VALUES (1, :day, :day, 'T0', 'gaps', 'done', :at, :at, :at),"
         " (1, :day, :day, 'T0', 'gaps', 'queued', :at, :at, NULL)",
@@ -83,6 +88,8 @@ def test_old_rows_are_shown_and_go_and_history_and_daily_bars_stay_whatever_the_
         ("provider_requests", 1),
         ("backfill_jobs", 1),
         ("validation_log", 1),
+        ("alert_tellings", 1),
+        ("alert_outbox", 1),
     }
     assert all(old.bytes > 0 and old.before == LATER - timedelta(days=1) for old in shown)
     assert warehouse.scalar("SELECT count(*) FROM price_data_revisions") == 1, "looking takes nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,8 +22,15 @@ LONGEST_PAUSE = 3600.0
 LONGEST_ANSWER = 65_536
 
 
+def hide_addresses() -> None:
+    """Keep the HTTP library from logging each address that it posts to, which is a secret."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def post(url: str, timeout: float, **body: Any) -> Outcome:
     """Post and read the answer; `body` is what `httpx.post` takes."""
+    hide_addresses()
     try:
         with httpx.Client(timeout=timeout, follow_redirects=False) as client, client.stream("POST", url, **body) as got:
             content = b""
