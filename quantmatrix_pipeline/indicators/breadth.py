@@ -21,7 +21,7 @@ from quantmatrix_pipeline.indicators.catalogue import (
     Column,
     Indicator,
 )
-from quantmatrix_pipeline.indicators.cross_section import numbered
+from quantmatrix_pipeline.indicators.cross_section import newest_sessions, numbered
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats, Panel
 from quantmatrix_pipeline.indicators.sides import just_above
 
@@ -90,7 +90,7 @@ class MarketBreadth:
     def over_sessions(cls, panel: Panel, first: np.datetime64) -> MarketBreadth:
         """Count, in one pass, every session of the panel from `first` on, over all instruments of the panel."""
         due = panel.session >= first  # NaT beyond an instrument's life is never due
-        day, sessions = numbered(panel.session[due], first)
+        day, sessions = numbered(panel, first)
         tally = _Tally(len(sessions))
         bars = np.flatnonzero(due.any(axis=1))
         if len(bars):
@@ -105,8 +105,7 @@ class MarketBreadth:
     @classmethod
     def of_session(cls, panel: Panel, session: np.datetime64) -> MarketBreadth:
         """Count the last session of the panel alone, with the numbers that `over_sessions` has for it."""
-        newest = panel.session[panel.length - 1, np.arange(panel.width)]
-        there = panel.select(np.flatnonzero(newest == session))
+        there = panel.select(np.flatnonzero(newest_sessions(panel) == session))
         tally = _Tally(min(there.width, 1))
         if there.width:
             at = there.length - 1, np.arange(there.width)

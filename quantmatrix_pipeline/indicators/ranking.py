@@ -100,9 +100,17 @@ def _rank(values: Floats, bits: npt.NDArray[np.uint64], groups: Groups, ranks: R
                 last = first
                 while last + 1 < known and ascending[last + 1] == ascending[first]:
                     last += 1
+                if last == first:  # by far the most
+                    own = group[order[first]]
+                    if own >= 0:
+                        seen[own] += 1
+                        ranks[row, grouping, order[first]] = 2 * seen[own]
+                    first += 1
+                    continue
                 for j in range(first, last + 1):
-                    if group[order[j]] >= 0:
-                        equal[group[order[j]]] += 1
+                    own = group[order[j]]
+                    if own >= 0:
+                        equal[own] += 1
                 for j in range(first, last + 1):
                     own = group[order[j]]
                     if own >= 0:

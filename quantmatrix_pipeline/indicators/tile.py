@@ -55,16 +55,14 @@ class Tile:
     """Bar rows `row0` (inclusive) to `row1` (exclusive) of some instruments of a panel.
 
     `row0` is a multiple of `TILE_ROWS`; tiles of the same instruments come in ascending order without a gap. High, low
-    and close are copied together with the row before: a panel's row is so long that each of its pieces lies in another
-    page of memory, which is worth visiting once.
+    and close are copied together with the row before once somebody asks for them: a panel's row is so long that each of
+    its pieces lies in another page of memory, which is worth visiting once.
     """
 
     __slots__ = (
-        "_close",
         "_columns",
         "_days",
-        "_high",
-        "_low",
+        "_fields",
         "_out",
         "_over_benchmark",
         "_panel",
@@ -97,19 +95,18 @@ class Tile:
         self.row0, self.row1, self.rows = row0, row1, row1 - row0
         self.width = out.shape[2]
         self.work = work
-        self._high, self._low, self._close = (
-            self._with_the_row_before(name, field)
-            for name, field in (("high", panel.high), ("low", panel.low), ("close", panel.close))
-        )
+        self._fields: dict[str, Floats] = {}
         self._true_range: Floats | None = None
         self._volume: Floats | None = None
         self._over_benchmark: Floats | None = None
         self._days: Ints | None = None
         self._week_starts: Bools | None = None
 
-    def _with_the_row_before(self, name: str, field: Floats) -> Floats:
-        rows = self.work.floats(name, self.rows + 1, self.width)
-        self._gather_with_the_row_before(field, rows)
+    def _with_the_row_before(self, name: str) -> Floats:
+        rows = self._fields.get(name)
+        if rows is None:
+            rows = self._fields[name] = self.work.floats(name, self.rows + 1, self.width)
+            self._gather_with_the_row_before(getattr(self._panel, name), rows)
         return rows
 
     def _gather_with_the_row_before(self, field: npt.NDArray[Number], rows: npt.NDArray[Number]) -> None:
@@ -122,28 +119,28 @@ class Tile:
     @property
     def close(self) -> Floats:
         """Shape (rows, width): the closes, contiguous."""
-        return self._close[1:]
+        return self._with_the_row_before("close")[1:]
 
     @property
     def high(self) -> Floats:
-        return self._high[1:]
+        return self._with_the_row_before("high")[1:]
 
     @property
     def low(self) -> Floats:
-        return self._low[1:]
+        return self._with_the_row_before("low")[1:]
 
     @property
     def close_before(self) -> Floats:
         """Shape (rows, width): each bar's previous close (bar 0: its own)."""
-        return self._close[:-1]
+        return self._with_the_row_before("close")[:-1]
 
     @property
     def high_before(self) -> Floats:
-        return self._high[:-1]
+        return self._with_the_row_before("high")[:-1]
 
     @property
     def low_before(self) -> Floats:
-        return self._low[:-1]
+        return self._with_the_row_before("low")[:-1]
 
     @property
     def true_range(self) -> Floats:
