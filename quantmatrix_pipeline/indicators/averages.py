@@ -86,7 +86,6 @@ def _side(raised: float, chain: tuple[Floats, ...], out: Floats) -> None:
             a, b = chain[n], chain[n + 1]
             for i in range(width):
                 out[k, i] = out[k, i] if a[k, i] > b[k, i] * raised else 0.0
-            for i in range(width):
                 lagging[i] = lagging[i] if a[k, i] * raised < b[k, i] else 0.0
         for i in range(width):
             out[k, i] -= lagging[i]

@@ -77,16 +77,20 @@ def _since_periods(
     """`day` counts from the first that `month_of_day` has, and begins with the row before the others'."""
     rows, width = close.shape
     last_day = len(month_of_day) - 1
+    month = np.empty(width, np.int64)
+    for i in range(width):
+        month[i] = month_of_day[min(max(day[0, i], 0), last_day)]
     for k in range(rows):
         for i in range(width):
-            this = month_of_day[min(max(day[k + 1, i], 0), last_day)]  # after an instrument's last bar: month 0
-            last = month_of_day[min(max(day[k, i], 0), last_day)]
-            year_begins[k, i] = this // 12 != last // 12
+            this, last = month_of_day[min(max(day[k + 1, i], 0), last_day)], month[i]  # after the last bar: month 0
+            year_begins[k, i] = False
             if this != last:
+                month[i] = this
                 base[0, i] = before[k, i]
                 if this // 3 != last // 3:
                     base[1, i] = before[k, i]
-                if year_begins[k, i]:
+                if this // 12 != last // 12:
+                    year_begins[k, i] = True
                     base[2, i] = before[k, i]
         for i in range(width):
             month_change[k, i] = (close[k, i] / base[0, i] - 1.0) * 100.0

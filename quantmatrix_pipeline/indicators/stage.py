@@ -111,22 +111,23 @@ def _label(
     unknown, one, two_a, three, four = codes
     for k in range(rows):
         for i in range(width):
-            if starts[k, i] and direction[i] != 0.0:
-                trend[i] = direction[i]
+            trend[i] = direction[i] if starts[k, i] & (direction[i] != 0.0) else trend[i]
+        for i in range(width):
             price, mean, before = close[k, i], average[k, i], week_ago[k, i]
-            advances = mean > before * risen and price > mean * above
-            declines = mean < before * fallen and price < mean * below
+            advances = (mean > before * risen) & (price > mean * above)
+            declines = (mean < before * fallen) & (price < mean * below)
             direction[i] = _ADVANCE if advances else (_DECLINE if declines else 0.0)
-            if np.isnan(weeks_ago[k, i]):
-                out[k, i] = unknown
-            elif advances:
-                out[k, i] = two_a + (price > mean * near) + (price > mean * far)
-            elif declines:
-                out[k, i] = four
-            elif trend[i] == 0.0:
-                out[k, i] = three if price > mean * near or price < mean * near_below else one
-            else:
-                out[k, i] = three if trend[i] == _ADVANCE else one
+        for i in range(width):
+            price, mean = close[k, i], average[k, i]
+            is_near = (price <= mean * near) & (price >= mean * near_below)
+            basing = is_near if trend[i] == 0.0 else trend[i] == _DECLINE
+            out[k, i] = one if basing else three
+        for i in range(width):
+            price, mean = close[k, i], average[k, i]
+            advanced = two_a + (1.0 if price > mean * near else 0.0) + (1.0 if price > mean * far else 0.0)
+            out[k, i] = advanced if direction[i] == _ADVANCE else (four if direction[i] == _DECLINE else out[k, i])
+        for i in range(width):
+            out[k, i] = unknown if np.isnan(weeks_ago[k, i]) else out[k, i]
 
 
 @compiled

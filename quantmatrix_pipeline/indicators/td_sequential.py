@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Bools, Floats
+from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.sides import SidedPrice
 from quantmatrix_pipeline.indicators.tile import Tile
 
@@ -17,8 +16,6 @@ QUALIFYING = 8  # the countdown bar whose close the thirteenth has to reach
 
 _AGO = 4  # bars between the closes that a setup compares
 _NAMES = ("buy", "sell")
-
-Counts = npt.NDArray[np.int64]
 
 
 class TdSequential(Family):
@@ -70,14 +67,10 @@ class _Side:
         self._close = SidedPrice("td close", sign, SETUP, width)
         self._low = SidedPrice("td low", sign, 3, width)
         self._high = SidedPrice("td high", sign, SETUP - 1, width)
-        self._never_flipped = np.ones(width, np.bool_)
-        self._run = np.zeros(width, np.int64)  # bars of the setup, and one more than 9 while it goes on after it
-        self._perfect = np.zeros(width, np.bool_)
+        self._flipped, self._run, self._perfect = (np.zeros(width) for _ in range(3))
         self._to_undercut = np.full(width, np.nan)
-        self._active = np.zeros(width, np.bool_)
-        self._count = np.zeros(width, np.int64)
-        self._tdst = np.full(width, np.nan)
-        self._eighth = np.full(width, np.nan)
+        self._active, self._count = (np.zeros(width) for _ in range(2))
+        self._tdst, self._eighth = (np.full(width, np.nan) for _ in range(2))
 
     def set_up(self, tile: Tile, setup: Floats, complete: Floats, perfect: Floats) -> None:
         """Go on through the tile's bars, for both sides before either counts down."""
@@ -85,8 +78,8 @@ class _Side:
         closes = self._close.advance(tile, tile.close)
         lows, highs = self._low.advance(tile, low), self._high.advance(tile, high)
         self._bars = closes, lows, highs
-        unflipped, run, was_perfect, to_undercut = self._never_flipped, self._run, self._perfect, self._to_undercut
-        _set_up(tile.row0, TOLERANCE, closes, lows, unflipped, run, was_perfect, to_undercut, setup, complete, perfect)
+        flipped, run, was_perfect, to_undercut = self._flipped, self._run, self._perfect, self._to_undercut
+        _set_up(tile.row0, TOLERANCE, closes, lows, flipped, run, was_perfect, to_undercut, setup, complete, perfect)
 
     def count_down(self, tile: Tile, complete: Floats, other_complete: Floats, countdown: Floats) -> None:
         """Go on through the same bars; a setup of the other side that is complete cancels."""
@@ -95,15 +88,19 @@ class _Side:
         _count_down(TOLERANCE, closes, lows, highs, complete, other_complete, active, count, tdst, eighth, countdown)
 
 
+# The rules as arithmetic on whole rows, flags as 0.0 and 1.0: what a branch per bar would cost is many times as much.
+# Only what happens at one bar in a hundred is a branch.
+
+
 @compiled
 def _set_up(
     row0: int,
     tolerance: float,
     close: Floats,
     low: Floats,
-    never_flipped: Bools,
-    run: Counts,
-    perfect: Bools,
+    flipped: Floats,
+    run: Floats,
+    perfect: Floats,
     to_undercut: Floats,
     setup_out: Floats,
     complete_out: Floats,
@@ -111,22 +108,31 @@ def _set_up(
 ) -> None:
     """`close` begins nine bars before the others, `low` three."""
     rows, width = setup_out.shape
+    falls = np.empty(width)
     for k in range(rows):
         for i in range(width):
             ago = close[k + SETUP - _AGO, i]
-            falls = close[k + SETUP, i] < ago - tolerance * abs(ago)
-            if never_flipped[i] and row0 + k >= _AGO:
-                # A run that began before the first bars may have begun anywhere: no flip, no setup.
-                never_flipped[i] = falls
-                falls = False
-            run[i] = min(run[i] + 1, SETUP + 1) if falls else 0
-            perfect[i] = run[i] > SETUP and (perfect[i] or low[k + 3, i] < to_undercut[i])
+            falls[i] = 1.0 if close[k + SETUP, i] < ago - tolerance * abs(ago) else 0.0
+        if row0 + k >= _AGO:
+            # A run that began before the first bars may have begun anywhere: no flip, no setup.
+            for i in range(width):
+                flipped[i] = 1.0 if falls[i] == 0.0 else flipped[i]
+        for i in range(width):
+            run[i] = (run[i] + 1.0 if run[i] < SETUP + 1.0 else run[i]) * falls[i] * flipped[i]
+        for i in range(width):
+            perfect[i] = 1.0 if low[k + 3, i] < to_undercut[i] else perfect[i]
+        for i in range(width):
+            perfect[i] = perfect[i] if run[i] > SETUP else 0.0
+        for i in range(width):
+            setup_out[k, i] = run[i] if run[i] < SETUP else float(SETUP)
+        for i in range(width):
+            complete_out[k, i] = 1.0 if run[i] == SETUP else 0.0
+        for i in range(width):
             if run[i] == SETUP:
                 undercut = min(low[k, i], low[k + 1, i])  # of bars 6 and 7
                 to_undercut[i] = undercut - tolerance * abs(undercut)
-                perfect[i] = min(low[k + 2, i], low[k + 3, i]) < to_undercut[i]
-            setup_out[k, i] = min(run[i], SETUP)
-            complete_out[k, i] = run[i] == SETUP
+                perfect[i] = 1.0 if min(low[k + 2, i], low[k + 3, i]) < to_undercut[i] else 0.0
+        for i in range(width):
             perfect_out[k, i] = perfect[i]
 
 
@@ -138,33 +144,39 @@ def _count_down(
     high: Floats,
     complete: Floats,
     other_complete: Floats,
-    active: Bools,
-    count: Counts,
+    active: Floats,
+    count: Floats,
     tdst: Floats,
     eighth: Floats,
     out: Floats,
 ) -> None:
     """`close` begins nine bars before the others, `low` three, `high` eight."""
     rows, width = out.shape
+    counts = np.empty(width)
     for k in range(rows):
         for i in range(width):
-            price, lowest = close[k + SETUP, i], low[k + 3, i]
-            true_low = min(lowest, close[k + SETUP - 1, i])
-            if true_low > tdst[i] or other_complete[k, i] != 0.0:
-                active[i] = False
+            before, lowest = close[k + SETUP - 1, i], low[k + 3, i]
+            active[i] = 0.0 if (before if before < lowest else lowest) > tdst[i] else active[i]
+        for i in range(width):
+            active[i] *= 1.0 - other_complete[k, i]
+        for i in range(width):
             if complete[k, i] != 0.0:
-                active[i], count[i] = True, 0
+                active[i], count[i] = 1.0, 0.0
                 level = high[k, i]
                 for j in range(SETUP):
                     level = max(level, high[k + j, i], close[k + j, i])
                 tdst[i] = level + tolerance * abs(level)
-            if not active[i]:
-                count[i] = 0
-            elif price <= low[k + 1, i] + tolerance * abs(low[k + 1, i]) and (
-                count[i] < COUNTDOWN - 1 or lowest <= eighth[i]
-            ):
-                count[i] += 1
-                if count[i] == QUALIFYING:
-                    eighth[i] = price + tolerance * abs(price)
+        for i in range(width):
+            limit = low[k + 1, i] + tolerance * abs(low[k + 1, i])
+            counts[i] = active[i] if close[k + SETUP, i] <= limit else 0.0
+        for i in range(width):
+            counts[i] = counts[i] if (count[i] < COUNTDOWN - 1) | (low[k + 3, i] <= eighth[i]) else 0.0
+        for i in range(width):
+            count[i] = count[i] * active[i] + counts[i]
+        for i in range(width):
+            eighth_price = close[k + SETUP, i] + tolerance * abs(close[k + SETUP, i])
+            eighth[i] = eighth_price if (counts[i] != 0.0) & (count[i] == QUALIFYING) else eighth[i]
+        for i in range(width):
             out[k, i] = count[i]
-            active[i] = active[i] and count[i] < COUNTDOWN
+        for i in range(width):
+            active[i] = active[i] if count[i] < COUNTDOWN else 0.0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from quantmatrix_pipeline.indicators.averages import TOLERANCE
 from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.family import Family
-from quantmatrix_pipeline.indicators.panel import Bools, Floats
+from quantmatrix_pipeline.indicators.panel import Floats
 from quantmatrix_pipeline.indicators.recursions import RecursiveAverage, wilder
 from quantmatrix_pipeline.indicators.sides import SidedPrice
 from quantmatrix_pipeline.indicators.tile import Tile
@@ -68,7 +68,7 @@ class _Side:
         self._pivots = np.full((2, PIVOTS, width), np.nan)  # bar, price
         self._reach = np.zeros((PIVOTS, width), np.int64)  # how many pivots before stands the line's older one; 0: none
         self._lines = np.zeros((3, LINES, width))  # level at the newer pivot, slope per bar, the newer pivot's bar
-        self._holds = np.zeros((LINES, width), np.bool_)  # the line from pivot n is in row n % LINES
+        self._holds = np.zeros((LINES, width))  # the line from pivot n is in row n % LINES
 
     def advance(self, tile: Tile, price: Floats, leeway: Floats, out: Floats) -> None:
         """Write how many lines hold."""
@@ -103,7 +103,7 @@ def _follow(
     pivots: Floats,
     reach: npt.NDArray[np.int64],
     lines: Floats,
-    holds: Bools,
+    holds: Floats,
     out: Floats,
 ) -> None:
     """`low` and `bounds` begin twenty bars before the others, `lowest` of twenty bars each twenty-one before."""
@@ -113,33 +113,30 @@ def _follow(
         for n in range(LINES):
             for i in range(width):
                 reached = lines[0, n, i] + lines[1, n, i] * (bar - lines[2, n, i])
-                holds[n, i] = holds[n, i] and reached <= bounds[k + PIVOT_BARS, i]
+                holds[n, i] = holds[n, i] if reached <= bounds[k + PIVOT_BARS, i] else 0.0
         for i in range(width):
             level, after, before = low[k, i], lowest[k + PIVOT_BARS + 1, i], lowest[k, i]
-            if bar < 2 * PIVOT_BARS or not (
-                level < after - tolerance * abs(after) and level <= before + tolerance * abs(before)
-            ):
+            if level >= after or bar < 2 * PIVOT_BARS:
+                continue  # nearly always
+            if not (level < after - tolerance * abs(after) and level <= before + tolerance * abs(before)):
                 continue
             number, pivot_bar = found[i], float(bar - PIVOT_BARS)
             found[i] = number + 1
             own, line = number % PIVOTS, number % LINES
             pivots[0, own, i], pivots[1, own, i], reach[own, i] = pivot_bar, level, 0
             lines[0, line, i], lines[1, line, i], lines[2, line, i] = level, 0.0, pivot_bar
-            holds[line, i] = False
+            holds[line, i] = 0.0
             for earlier in range(1, min(PIVOTS, number + 1)):
                 older = (number - earlier) % PIVOTS
                 if pivots[1, older, i] < level - tolerance * abs(level):
                     slope = (level - pivots[1, older, i]) / (pivot_bar - pivots[0, older, i])
-                    reach[own, i], lines[1, line, i], holds[line, i] = earlier, slope, True
+                    reach[own, i], lines[1, line, i], holds[line, i] = earlier, slope, 1.0
                     for since in range(1, PIVOT_BARS + 1):
                         if not level + slope * since <= bounds[k + since, i]:
-                            holds[line, i] = False
+                            holds[line, i] = 0.0
                     break
             for age in range(1, min(LINES, number + 1)):  # a line goes once its older pivot is no longer remembered
                 if reach[(number - age) % PIVOTS, i] + age >= PIVOTS:
-                    holds[(number - age) % LINES, i] = False
+                    holds[(number - age) % LINES, i] = 0.0
         for i in range(width):
-            out[k, i] = 0.0
-        for n in range(LINES):
-            for i in range(width):
-                out[k, i] += holds[n, i]
+            out[k, i] = holds[0, i] + holds[1, i] + holds[2, i]

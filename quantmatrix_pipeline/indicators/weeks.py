@@ -63,23 +63,24 @@ def _complete(
     outs: tuple[Floats, ...],
 ) -> None:
     rows, width = starts.shape
-    powers, size = ring.shape[:2]
+    powers = len(ring)
+    last = _RING - 1  # of a power of two: what it leaves of a number is the remainder
     for k in range(rows):
         for i in range(width):
             if not starts[k, i]:
                 continue
             total, week = before[k, i], count[i]
-            ring[0, week % size, i] = total
+            ring[0, week & last, i] = total
             for power in range(1, powers):
-                total += ring[power - 1, (week - (1 << (power - 1))) % size, i]
-                ring[power, week % size, i] = total
+                total += ring[power - 1, (week - (1 << (power - 1))) & last, i]
+                ring[power, week & last, i] = total
             count[i] = week + 1
             for j in range(len(wanted)):
                 n, at = wanted[j, 0], week - wanted[j, 1]
                 total = 0.0
                 for power in range(powers - 1, -1, -1):
                     if n >> power & 1:
-                        total += ring[power, at % size, i]
+                        total += ring[power, at & last, i]
                         at -= 1 << power
                 state[j, i] = total if count[i] >= least else np.nan
         for j in range(len(wanted)):

@@ -58,14 +58,16 @@ class RollingReduction:
     """
 
     def __init__(self, reduction: Reduction, steps: Sequence[Step], windows: Sequence[int], width: int) -> None:
-        """`windows` are among the sizes that the steps make, each from earlier ones; size 1 is the bars themselves."""
+        """`windows` are among the sizes that the steps make, each from earlier ones."""
         sizes = [1, *(step.size for step in steps)]
         depth = {size: 1 + max((step.lag for step in steps if step.earlier == size), default=0) for size in sizes}
         begin = dict(zip(sizes, np.cumsum([0, *depth.values()]).tolist(), strict=False))
+        place = {size: windows.index(size) if size in windows else -1 for size in sizes}
         self._reduction = int(reduction)
         self._rings = np.array([(begin[size], depth[size]) for size in sizes])
-        self._steps = np.array([(sizes.index(step.recent), sizes.index(step.earlier), step.lag) for step in steps])
-        self._places = np.array([sizes.index(n) for n in windows])
+        self._steps = np.array(
+            [(sizes.index(step.recent), sizes.index(step.earlier), step.lag, place[step.size]) for step in steps]
+        )
         self._past = np.zeros((sum(depth.values()), width))
 
     def advance(self, row0: int, x: Floats, factors: Sequence[float], outs: Sequence[Floats]) -> None:
@@ -73,8 +75,7 @@ class RollingReduction:
 
         `x` and each of `outs` have the shape (rows, width).
         """
-        at = (self._rings, self._steps, self._places)
-        _reduce(self._reduction, row0, x, *at, self._past, np.array(factors), tuple(outs))
+        _reduce(self._reduction, row0, x, self._rings, self._steps, self._past, np.array(factors), tuple(outs))
 
 
 @compiled
@@ -84,7 +85,6 @@ def _reduce(
     x: Floats,
     rings: npt.NDArray[np.int64],
     steps: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
     past: Floats,
     factors: Floats,
     outs: tuple[Floats, ...],
@@ -97,7 +97,7 @@ def _reduce(
         for i in range(width):
             past[into, i] = x[k, i]
         for s in range(len(steps)):
-            recent, earlier, lag = steps[s]
+            recent, earlier, lag, place = steps[s]
             into = rings[s + 1, 0] + bar % rings[s + 1, 1]
             a = rings[recent, 0] + bar % rings[recent, 1]
             b = rings[earlier, 0] + (bar - lag) % rings[earlier, 1]
@@ -110,8 +110,7 @@ def _reduce(
             else:
                 for i in range(width):
                     past[into, i] = past[b, i] if past[b, i] < past[a, i] else past[a, i]
-        for n in range(len(places)):
-            own = rings[places[n], 0] + bar % rings[places[n], 1]
-            out, factor = outs[n], factors[n]
-            for i in range(width):
-                out[k, i] = past[own, i] * factor
+            if place >= 0:
+                out, factor = outs[place], factors[place]
+                for i in range(width):
+                    out[k, i] = past[into, i] * factor
