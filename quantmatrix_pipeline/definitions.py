@@ -17,7 +17,7 @@ from quantmatrix_pipeline.assets import (
     universe,
 )
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, schedules, stale
+from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, schedules, stale, watch
 from quantmatrix_pipeline.automation import backup as backup_jobs
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.checks import backup as backup_checks
@@ -62,7 +62,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         ],
         jobs=[*jobs.build(), *backfill.jobs(), *backup_jobs.jobs(), digest.build()],
         schedules=schedules.build(settings.nightly_cron, timezone),
-        sensors=[*stale.build(), *backfill.sensors(), *alerts.build()],
+        sensors=[*stale.build(), *backfill.sensors(), *alerts.build(), *watch.build()],
         resources={"platform": Platform()} | dict(resource_overrides or {}),
         # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
         executor=in_process_executor,

@@ -27,10 +27,8 @@ async def _admin(in_force: CurrentSettings, key: Annotated[str | None, Security(
             "routes that change things are off: no key is configured; set QM_ADMIN_API_KEYS=name:key (`openssl rand"
             " -hex 24` makes a key) and restart the API, or name the variable in QM_ENV_FILE, which is read again",
         )
-    given = (key or "").encode()
-    # All are compared, each in constant time: how long a refusal takes tells nothing.
-    found = [name for name, right in keys.items() if hmac.compare_digest(given, right.encode())]
-    if not found:
+    holder = await _holder(in_force, key)
+    if holder is None:
         what = "this route takes an admin key" if key is None else "this is none of the admin keys"
         raise RequestError(
             HTTPStatus.UNAUTHORIZED,
@@ -39,7 +37,15 @@ async def _admin(in_force: CurrentSettings, key: Annotated[str | None, Security(
             None,
             **{"WWW-Authenticate": f'ApiKey header="{HEADER}"'},
         )
-    return found[0]
+    return holder
+
+
+async def _holder(in_force: CurrentSettings, key: Annotated[str | None, Security(_KEY)]) -> str | None:
+    given = (key or "").encode()
+    # All are compared, each in constant time: how long a refusal takes tells nothing.
+    keys = in_force.settings.admin_keys
+    found = [name for name, right in keys.items() if hmac.compare_digest(given, right.encode())]
+    return found[0] if found else None
 
 
 async def _dagster(in_force: CurrentSettings) -> Dagster:
@@ -50,4 +56,6 @@ async def _dagster(in_force: CurrentSettings) -> Dagster:
 # so is every route of a router with `dependencies=[AdminOnly]`.
 AdminOnly = Depends(_admin)
 Admin = Annotated[str, AdminOnly]
+# The same where anybody may ask, and who holds a key is told more; None: nobody known.
+MaybeAdmin = Annotated[str | None, Depends(_holder)]
 RunningDagster = Annotated[Dagster, Depends(_dagster)]

@@ -33,16 +33,6 @@ class Cache:
     def configured(self) -> bool:
         return self._client is not None
 
-    def ping(self) -> str | None:
-        """Return None when Redis answers, else why it does not."""
-        if self._client is None:
-            return "QM_REDIS_URL is not set"
-        try:
-            self._client.ping()
-        except redis.RedisError as error:
-            return str(error)
-        return None
-
     def publish(self, values: Mapping[str, object], expire_seconds: int | None = None) -> bool:
         """Write each value as JSON under its key, all at once; say whether Redis took them.
 

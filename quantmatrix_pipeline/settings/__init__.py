@@ -7,7 +7,7 @@ Belongs here: what may be set, and reading it, once or again. Does not: what a s
 """
 
 from quantmatrix_pipeline.settings.fields import LogLevel, Settings, Source
-from quantmatrix_pipeline.settings.loading import ENV_FILE, Reading, load, read
+from quantmatrix_pipeline.settings.loading import ENV_FILE, Reading, load, misspelt, read
 from quantmatrix_pipeline.settings.reloading import Reloading
 from quantmatrix_pipeline.settings.vendors import ALIASES, VENDORS, VendorSettings, vendor_names
 
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "VendorSettings",
     "load",
+    "misspelt",
     "read",
     "vendor_names",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +23,11 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {field: variables_of(Settings, field)
 KNOWN = frozenset(name for names in VARIABLES.values() for name in names) | {ENV_FILE}
 # Read where they are used, before any file is.
 FROM_ENVIRONMENT_ONLY = ("QM_NOW", "QM_BENCH_DATA")
+# The tests' own, which a developer's shell may hold.
+_OF_THE_TESTS = ("QM_SHARED_DATA", "QM_TEST_RUN_FOLDER", "QM_WRITE_ANSWERS")
+# Names of ours without QM_ begin or end so; other programs' do, too, so that only a near miss of one is a mistake.
+_LIKE_OURS = re.compile(r"(POLICY|BACKFILL|TIER_MAXS|DISCORD_WEBHOOK)_.*|.*_API_KEY")
+_NEAR_MISS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,24 @@ def _variables_in(file: Path) -> tuple[dict[str, str], list[str]]:
     found = {name.upper(): value or "" for name, value in values.items()}
     faults += [fault for name in found if (fault := _unknown(name, file))]
     return {name: value for name, value in found.items() if is_set(value)}, faults
+
+
+def misspelt() -> tuple[str, ...]:
+    """Return a line per variable of the environment that looks like a setting and is none: it is without effect.
+
+    No error, since other programs share the environment; in the file that `QM_ENV_FILE` names it would be one.
+    """
+    found = []
+    for name, value in sorted(os.environ.items()):
+        plain = name.upper()
+        if plain in KNOWN or plain in FROM_ENVIRONMENT_ONLY or plain in _OF_THE_TESTS or not is_set(value):
+            continue
+        ours = plain.startswith("QM_")
+        if ours or _LIKE_OURS.fullmatch(plain):
+            near = get_close_matches(plain, sorted(KNOWN), n=1, cutoff=0.6 if ours else _NEAR_MISS)
+            if ours or near:
+                found.append(f"{name}: there is no such variable" + (f"; did you mean {near[0]}?" if near else ""))
+    return tuple(found)
 
 
 def _unknown(name: str, file: Path) -> str | None:

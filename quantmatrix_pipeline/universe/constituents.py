@@ -48,10 +48,12 @@ async def refresh_index(
 
     Spells bear the day on which the answer was true: a vendor that only knows today's list says nothing about an old
     session. Nothing is changed when no source serves the index, or when a later list was applied already: membership
-    doesn't move backwards. The reasons are in the result's `note`.
+    doesn't move backwards. The reasons are in the result's `note`; that a list came and was not believed is kept
+    as well, until all that come are.
     """
     newest = universe.newest_refresh(warehouse, index)
     reasons: list[str] = []
+    refused: list[str] = []
     for source in sources:
         try:
             answer = await source.constituents(index, session)
@@ -60,10 +62,13 @@ async def refresh_index(
             # A source that never offered this index is no fallback; one whose plan lacks members is.
             if not (isinstance(error, UnsupportedRequest) and error.symbol == index):
                 reasons.append(str(error))
+            if isinstance(error, MalformedResponse):
+                refused.append(str(error))
             continue
         if newest is not None and newest > answer.as_of_date:
             kept = f"{answer.vendor} answered for {answer.as_of_date}; kept the list of {newest}, which is later"
             return IndexRefresh(index, answer.as_of_date, note=kept)
+        universe.keep_refusal(warehouse, index, session, refused, served_by=answer.vendor, now=now)
         ids = instruments.ensure(warehouse, [m.symbol for m in answer.members], answer.as_of_date)
         instruments.describe(
             warehouse,
@@ -101,6 +106,8 @@ async def refresh_index(
             bool(reasons),
             note,
         )
+    if refused:
+        universe.keep_refusal(warehouse, index, session, refused, served_by=None, now=now)
     return IndexRefresh(index, session, note="; ".join(reasons) or "no configured source offers this index")
 
 

@@ -75,6 +75,11 @@ def folder() -> Path:
     raise MigrationError(f"no migrations in {package / 'sql'} or {package.parent / 'sql'}: install the package again")
 
 
+def released() -> dict[str, str]:
+    """Return this release's migrations: id -> SHA-256."""
+    return {id_: migration.sha256 for id_, migration in _read(folder()).items()}
+
+
 def apply(url: str, folder: Path) -> list[str]:
     """Apply what is pending, in the order of the numbers; a second caller waits for the first and finds nothing left.
 

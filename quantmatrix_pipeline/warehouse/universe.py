@@ -40,6 +40,39 @@ def newest_refresh(warehouse: Warehouse, index_code: str) -> date | None:
     return value
 
 
+def keep_refusal(
+    warehouse: Warehouse,
+    index_code: str,
+    session: date,
+    reasons: Sequence[str],
+    *,
+    served_by: str | None,
+    now: datetime,
+) -> None:
+    """Keep that lists of an index's members were not believed: since when, why, and whose was taken instead, if any.
+
+    No reasons: all were believed, and what was kept before is past.
+    """
+    if not reasons:
+        warehouse.execute("DELETE FROM index_refusals WHERE index_code = :index", {"index": index_code})
+        return
+    warehouse.execute(
+        """
+        INSERT INTO index_refusals (index_code, session, reason, served_by, refused_at)
+        VALUES (:index, :session, :reason, :served_by, :now)
+        ON CONFLICT (index_code) DO UPDATE
+        SET session = excluded.session, reason = excluded.reason, served_by = excluded.served_by
+        """,
+        {
+            "index": index_code,
+            "session": session,
+            "reason": "; ".join(reasons),
+            "served_by": served_by,
+            "now": now,
+        },
+    )
+
+
 def apply_members(
     warehouse: Warehouse,
     index_code: str,

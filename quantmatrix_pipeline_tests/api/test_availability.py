@@ -190,13 +190,51 @@ def test_a_sign_of_life_younger_than_five_minutes_means_that_the_scheduler_runs(
         response = client.get("/health")
     warehouse.close()
     assert response.status_code == 200
-    assert response.json() == {
+    body = response.json()
+    assert {component["detail"] for component in body.pop("components").values()} == {None}
+    assert body == {
         "status": status,
         "timestamp": "2013-03-01T22:00:00Z",
         "scheduler_running": status == "ok",
         "database": "ok",
         "heartbeats": {"failed_runs": 259_200.0, "stale_coverage": age.total_seconds()},
     }
+
+
+def test_health_names_what_is_bad_and_tells_details_to_holders_of_a_key_only(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = "0123456789abcdef0123"
+    monkeypatch.setenv("QM_DISCORD_WEBHOK", "https://discord/hidden")
+    settings = Settings(
+        data_dir=tmp_path,
+        redis_url=SecretStr("redis://:hidden@127.0.0.1:9/0"),
+        admin_api_keys=SecretStr(f"ann:{key}"),
+    )
+    warehouse = Warehouse(database_url)
+    now, wall = datetime.now(UTC), time.time()
+    watched = {"daemons": {"SCHEDULER": wall}, "due": {"nightly_chain": wall - 3600}, "sensors": {}, "intervals": {}}
+    coverage.beat(warehouse, "watch_dagster", now, watched)
+    warehouse.execute("INSERT INTO index_refusals VALUES ('SP500', '2021-12-31', 'too short', NULL, now())")
+    warehouse.execute("DELETE FROM schema_migrations WHERE id = (SELECT max(id) FROM schema_migrations)")
+    with TestClient(create_app(settings, warehouse)) as client:
+        anybody = client.get("/health", headers={"X-API-Key": "wrong"})
+        holder = client.get("/health", headers={"X-API-Key": key})
+        quick = time.monotonic()
+        assert client.get("/health").status_code == 200
+        quick = time.monotonic() - quick
+    warehouse.close()
+    assert (anybody.status_code, anybody.json()["status"]) == (200, "degraded")
+    components = anybody.json()["components"]
+    ill = {name for name, component in components.items() if component["state"] == "bad"}
+    assert ill == {"environment", "members of SP500", "migrations", "redis", "schedules"}
+    assert {component["detail"] for component in components.values()} == {None}
+    told = {name: component["detail"] for name, component in holder.json()["components"].items()}
+    assert "did you mean QM_DISCORD_WEBHOOK?" in told["environment"]
+    assert "nightly_chain should have ticked" in told["schedules"]
+    assert str(tmp_path) in told["disk"]
+    assert "hidden" not in anybody.text + holder.text
+    assert quick < 1, "what takes long is kept for some seconds"
 
 
 def test_the_process_serves_while_the_database_is_away_and_ends_on_sigterm(server: EmbeddedServer, later: str) -> None:

@@ -96,6 +96,33 @@ def test_the_doctor_names_what_is_ill_and_its_exit_code_says_so(
     assert "hidden" not in done.stdout + done.stderr
 
 
+def test_the_doctor_finds_misspelt_settings_and_leaves_other_programs_alone(filled: Installation) -> None:
+    done = filled.qm("doctor", QM_DISCORD_WEBHOK="https://hidden", FINHUB_API_KEY="hidden", OPENAI_API_KEY="x")
+    (line,) = [line for line in done.stdout.splitlines() if "environment" in line]
+    assert line.startswith("bad  environment: without effect: FINHUB_API_KEY: there is no such variable; did you mean")
+    assert "QM_DISCORD_WEBHOK: there is no such variable; did you mean QM_DISCORD_WEBHOOK?" in line
+    assert "OPENAI" not in line
+    assert "hidden" not in done.stdout
+    assert done.code == 1
+
+
+def test_the_doctor_knows_the_newest_backup_and_whether_it_was_proved(filled: Installation, tmp_path: Path) -> None:
+    place = {"QM_BACKUP_URL": str(tmp_path / "copies")}
+    assert "note backup: none was taken" in filled.qm("doctor", **place).stdout
+    listed = filled.qm("backup", "list", **place)
+    assert (listed.code, "no backups in" in listed.stdout) == (0, True)
+    taken = filled.qm("backup", "create", "--json", **place)
+    assert taken.code == 0, taken.stderr
+    name = json.loads(taken.stdout)["name"]
+    assert f"note backup: the newest is {name}, and was never proved" in filled.qm("doctor", **place).stdout
+    (row,) = json.loads(filled.qm("backup", "list", "--json", **place).stdout)
+    assert (row["name"], row["complete"], row["verified_at"]) == (name, True, None)
+    assert name in filled.qm("backup", "restore", "20000101T000000Z", **place).error
+    refused = filled.qm("backup", "restore", name, **place)
+    assert refused.code == 2
+    assert "--overwrite" in refused.error
+
+
 def test_the_doctor_sees_migrations_that_are_not_applied(migrated: Installation, empty_database_url: str) -> None:
     done = migrated.qm("doctor", QM_DATABASE_URL=empty_database_url)
     assert done.code == 1

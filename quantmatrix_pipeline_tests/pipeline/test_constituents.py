@@ -8,6 +8,9 @@ from datetime import date
 
 import pytest
 
+from quantmatrix_pipeline.health import stored as health
+from quantmatrix_pipeline.health.finding import Verdict
+from quantmatrix_pipeline.warehouse import vital_signs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, Outcome, hashes, sessions, walk
 from quantmatrix_pipeline_tests.shared_data import shared_data
@@ -119,6 +122,12 @@ def test_an_answer_that_can_not_be_the_index_inactivates_nobody(
     assert why in note
     assert "wikipedia" in note, "the source that was asked after it, and did not answer, is named as well"
     assert index(done)["provider_used"] is None
+    (finding,) = health.members(vital_signs.read(warehouse))
+    assert (finding.what, finding.state) == ("members of DOW30", Verdict.BAD)
+    assert why in finding.detail
+    dow_of(folder, DOW)
+    chain.run(DAYS[1], job=JOB)
+    assert health.members(vital_signs.read(warehouse)) == []
 
 
 def test_the_fallback_is_recorded_with_the_reason_why_the_first_source_was_not_believed(
@@ -143,6 +152,11 @@ def test_the_fallback_is_recorded_with_the_reason_why_the_first_source_was_not_b
     (stored,) = warehouse.rows("SELECT provider_used, fallback_used, note FROM index_refreshes")
     assert (stored.provider_used, stored.fallback_used) == ("wikipedia", True)
     assert stored.note == row["note"]
+    # The folder's list was passed over without anybody asking; the doctor tells as long as that is so.
+    finding = next(f for f in health.members(vital_signs.read(warehouse)) if f.what == "members of SP500")
+    assert finding.state is Verdict.NOTE
+    assert "files: " in finding.detail
+    assert "wikipedia's was taken instead" in finding.detail
     (apple,) = warehouse.rows("SELECT name, sector FROM symbols WHERE symbol = 'AAPL'")
     assert tuple(apple) == ("Apple Inc.", "Information Technology")
 

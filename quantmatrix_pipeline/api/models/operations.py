@@ -10,16 +10,25 @@ from pydantic import BaseModel, Field
 from quantmatrix_pipeline.api.models.common import Share, example
 
 
+class Component(BaseModel):
+    """One thing that was looked at."""
+
+    state: Literal["ok", "note", "bad"] = Field(description="note: worth knowing and nothing wrong")
+    detail: str | None = Field(description="what was found and what to do; only for who sends an admin key")
+
+
 class Health(BaseModel):
     """Whether the platform is alive."""
 
     model_config = example(
-        status="ok", timestamp="2021-12-31T22:00:05Z", scheduler_running=True, database="ok",
-        heartbeats={"stale_coverage": 41.5},
+        status="degraded", timestamp="2021-12-31T22:00:05Z", scheduler_running=True, database="ok",
+        heartbeats={"watch_dagster": 41.5},
+        components={"daemon": {"state": "ok", "detail": None}, "schedules": {"state": "bad", "detail": None}},
     )  # fmt: skip
 
     status: Literal["ok", "degraded", "unavailable"] = Field(
-        description="degraded: the scheduler gives no sign of life; unavailable: the database is away"
+        description="degraded: the scheduler gives no sign of life, or a component is bad; unavailable: the database is"
+        " away"
     )
     timestamp: datetime
     scheduler_running: bool = Field(
@@ -27,6 +36,10 @@ class Health(BaseModel):
     )
     database: Literal["ok", "away"]
     heartbeats: dict[str, float] = Field(description="seconds since each last sign of life")
+    components: dict[str, Component] = Field(
+        description="clock, daemon, disk, environment, migrations, redis, schedules, sensors, settings, vendors, and"
+        " what else there is to say"
+    )
 
 
 class Status(BaseModel):
