@@ -21,9 +21,12 @@ class Health(BaseModel):
     """Whether the platform is alive."""
 
     model_config = example(
-        status="degraded", timestamp="2021-12-31T22:00:05Z", scheduler_running=True, database="ok",
+        status="degraded", timestamp="2021-12-31T22:40:05Z", scheduler_running=True, database="ok",
         heartbeats={"watch_dagster": 41.5},
-        components={"daemon": {"state": "ok", "detail": None}, "schedules": {"state": "bad", "detail": None}},
+        components={
+            "daemon": {"state": "ok", "detail": "8 threads alive"},
+            "schedules": {"state": "bad", "detail": "nightly_chain should have ticked at 2021-12-31 22:30:00Z"},
+        },
     )  # fmt: skip
 
     status: Literal["ok", "degraded", "unavailable"] = Field(
