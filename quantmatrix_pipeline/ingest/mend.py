@@ -15,6 +15,7 @@ from datetime import date, datetime
 import numpy as np
 
 from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Bools, Dates, Floats
+from quantmatrix_pipeline.bars.repair.catalogue import SECOND_OPINION
 from quantmatrix_pipeline.bars.repair.detect import find_repairs
 from quantmatrix_pipeline.bars.repair.finding import Finding
 from quantmatrix_pipeline.bars.repair.junk import read_bar
@@ -94,10 +95,11 @@ class Mender:
         unread = of_text & _twins(bars)
         bars = _without(bars, unread)
         found = self._find(replace(bars, is_new=rows.fetched), splits, adjusted, of_text & ~unread)
+        replaced = self._replaced(bars, rows)
         values = {name: getattr(bars, name) for name in FIELDS}
         repaired, withheld = np.zeros(len(bars), np.bool_), np.zeros(len(bars), np.bool_)
         log: list[dict[str, object]] = []
-        mended = {name: column.copy() for name, column in values.items()} if found else values
+        mended = {name: column.copy() for name, column in values.items()} if found or replaced else values
         for finding in found:
             key = (int(rows.instrument_id[finding.row]), bars.session[finding.row].item(), finding.rule.name)
             past = self._decisions.get(key)
@@ -114,6 +116,10 @@ class Mender:
                     mended[name][finding.row] = number
             source = int(rows.source_id[finding.row])
             log.append(self._row(key, finding, applied, source, values, text.get(finding.row)))
+        for row, numbers in replaced.items():
+            repaired[row], withheld[row] = True, False
+            for name, theirs in zip(FIELDS, numbers, strict=True):
+                mended[name][row] = math.nan if theirs is None else theirs
         unread |= of_text & ~repaired
         judged = bars.is_new | repaired
         whole = replace(bars, **mended, is_new=judged, withheld=withheld)
@@ -123,6 +129,27 @@ class Mender:
         if self._at_least >= OFF and not text.any():
             return []
         return find_repairs(bars, splits=splits, adjusted=adjusted, text=text)
+
+    def _replaced(self, bars: BarRows, rows: Rows) -> dict[int, tuple[float | None, ...]]:
+        """Return row -> another vendor's numbers, of the bars that came as somebody said that those take their place.
+
+        No rule would find these again by what the bars say themselves.
+        """
+        told = {
+            (instrument_id, day): past
+            for (instrument_id, day, rule), past in self._decisions.items()
+            if rule == SECOND_OPINION.name and past.decision == "apply"
+        }
+        if not told or self._at_least >= OFF:
+            return {}
+        days = np.isin(bars.session, np.array([day for _, day in told], "datetime64[D]"))
+        values = {name: getattr(bars, name) for name in FIELDS}
+        keys = {n: (int(rows.instrument_id[n]), bars.session[n].item()) for n in np.flatnonzero(rows.fetched & days)}
+        return {
+            int(n): told[key].repaired
+            for n, key in keys.items()
+            if key in told and _same(told[key].original, values, int(n))
+        }
 
     def _applies(self, finding: Finding, past: Decided | None, values: Mapping[str, Floats]) -> bool:
         if past is not None and _same(past.original, values, finding.row):

@@ -109,6 +109,8 @@ def rows_of(stored: Stored, opinion: Opinion, session: date, limits: Limits) -> 
                 "cause": cause,
                 "verdict": said,
                 "against": against(said, vendor_of(stored, int(opinion.at[row])), answer.vendor),
+                "stored_bar": pair.first[:, row].tolist(),
+                "second_bar": pair.second[:, row].tolist(),
                 "differences": [
                     {
                         "field": name,
@@ -185,15 +187,13 @@ def settle(stored: Stored, rows: dict[Key, Row], third: Opinion, session: date, 
         if row is None or not doubtful(row):
             continue
         at = place[key]
-        second = pair.first[:, at].copy()
-        differs = np.zeros(len(FIELDS), np.bool_)
-        for difference in row["differences"]:
-            k = FIELDS.index(difference["field"])
-            second[k], differs[k] = difference["second"], True
-        sided = sides_with(pair.first[:, at], second, pair.second[:, at], differs, limits)
+        differs = np.isin(FIELDS, [difference["field"] for difference in row["differences"]])
+        sided = sides_with(pair.first[:, at], np.array(row["second_bar"]), pair.second[:, at], differs, limits)
         vendor = vendor_of(stored, int(third.at[at]))
         said = row["verdict"] if sided is None else verdict(row["cause"], -1, sided)
         rows[key] = row | {"verdict": said, "against": against(said, vendor, row["second_vendor"])}
+        if sided is not None:
+            rows[key]["third_vendor"] = third.answer.vendor
         kept.append(own | {"asked_because": THIRD, "against": ()})
     return kept
 

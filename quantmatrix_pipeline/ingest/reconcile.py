@@ -1,12 +1,15 @@
 """A night's reconciliation: a sample of the session's bars, and the flagged ones, as a second vendor has them.
 
 Both candidates are kept with the fields in which they differ, the cause and the verdict (`bars.reconcile`). Nothing
-that is stored changes by it. What a vendor is contradicted in counts in its health.
+that is stored changes by it; a bar that is believed more is suggested as a repair. What a vendor is contradicted in
+counts in its health.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -15,11 +18,16 @@ from datetime import date, datetime
 
 import numpy as np
 
+from quantmatrix_pipeline.bars.batch import FIELDS
 from quantmatrix_pipeline.bars.reconcile.causes import Cause
 from quantmatrix_pipeline.bars.reconcile.classify import DEFAULT_LIMITS, Limits
+from quantmatrix_pipeline.bars.reconcile.pair import VOLUME
 from quantmatrix_pipeline.bars.reconcile.verdict import Verdict
+from quantmatrix_pipeline.bars.repair.catalogue import SECOND_OPINION
+from quantmatrix_pipeline.bars.repair.finding import in_order
 from quantmatrix_pipeline.bars.stored import split_table
 from quantmatrix_pipeline.ingest.opinions import (
+    THIRD,
     Key,
     Row,
     Stored,
@@ -31,10 +39,11 @@ from quantmatrix_pipeline.ingest.opinions import (
 )
 from quantmatrix_pipeline.providers.routing.router import Router
 from quantmatrix_pipeline.providers.routing.second import second_opinions
-from quantmatrix_pipeline.warehouse import actions, reconciliation
+from quantmatrix_pipeline.warehouse import actions, reconciliation, repairs
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
+CONFIRMED, DOUBTED = 0.8, 0.6  # how sure a suggestion is, with a third vendor and without
 AROUND = 10  # stored bars on either side: they tell a bad bar from a factor that holds for long, and cost no call
 SAMPLE, FLAGGED = "sample", "flagged"
 NO_VENDORS = "the source of bars is no vendor that could be doubted by another"
@@ -99,6 +108,7 @@ def reconcile(
     if stored.wanted:
         asyncio.run(_compare(router, stored, session, share, limits, done))
         reconciliation.write(warehouse, done.rows, now)
+        _suggest(warehouse, done.rows, now)
     done.seconds = time.perf_counter() - started
     return done
 
@@ -147,6 +157,39 @@ async def _compare(
         done.verdicts.update(row["verdict"] for row in rows.values())
         done.causes.update(row["cause"] for row in rows.values() if row["cause"] != Cause.NONE)
         _tell_health(router, stored, session, rows.values())
+
+
+def _suggest(warehouse: Warehouse, rows: Iterable[Row], now: datetime) -> None:
+    """Suggest the second vendor's bar as a repair where that one is believed; a person carries it out, or doesn't."""
+    suggested = [
+        {
+            "instrument_id": row["instrument_id"],
+            "session": row["session"],
+            "rule": SECOND_OPINION.name,
+            "confidence": CONFIRMED if "third_vendor" in row else DOUBTED,
+            "applied": False,
+            "source_id": row["source_id"],
+            **{f"original_{name}": x for name, x in zip(FIELDS, row["stored_bar"], strict=True)},
+            **{f"repaired_{name}": x for name, x in zip(FIELDS, row["second_bar"], strict=True)},
+            "evidence": json.dumps(
+                {
+                    "second_vendor": row["second_vendor"],
+                    "third_vendor": row.get("third_vendor"),
+                    "cause": row["cause"],
+                    "fields": [difference["field"] for difference in row["differences"]],
+                }
+            ),
+            "found_at": now,
+        }
+        for row in rows
+        if row["verdict"] == Verdict.SECOND
+        and row["asked_because"] != THIRD
+        and math.isfinite(row["second_bar"][VOLUME])
+        and in_order(tuple(row["second_bar"][:VOLUME]))
+    ]
+    if suggested:
+        with warehouse.arrow() as transaction:
+            repairs.write_repairs(transaction, suggested)
 
 
 def _tell_health(router: Router, stored: Stored, session: date, rows: Iterable[Row]) -> None:

@@ -15,12 +15,13 @@ from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Basis
 from quantmatrix_pipeline.bars.reconcile.causes import Cause
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import VendorUnavailable
+from quantmatrix_pipeline.ingest import decide
 from quantmatrix_pipeline.ingest.load import store_answer
 from quantmatrix_pipeline.ingest.reconcile import Reconciled, reconcile
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.providers.answers import DailyAnswer
 from quantmatrix_pipeline.providers.contract import BarRequest, Offer
-from quantmatrix_pipeline.warehouse import actions, instruments, reconciliation, universe
+from quantmatrix_pipeline.warehouse import actions, instruments, reconciliation, repairs, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.universe import Tracked
@@ -50,10 +51,10 @@ class Market:
         split = {"kind": "split", "ex_date": SPLIT, "numerator": 2, "denominator": 1, "vendor": "acme", "as_of": NOW}
         with warehouse.arrow() as transaction:
             actions.write_actions(transaction, [{"instrument_id": self.ids["GGG"], **split}])
-        stored = self.truth.copy()
-        stored.loc[self.at("BBB"), "open"] *= 1.03
-        stored.loc[self.at("BBB"), "high"] *= 1.05
-        self.store(stored)
+        self.stored = self.truth.copy()
+        self.stored.loc[self.at("BBB"), "open"] *= 1.03
+        self.stored.loc[self.at("BBB"), "high"] *= 1.05
+        assert self.store(self.stored) == len(self.stored)
         self.beta = self.truth.copy()
         self.beta.loc[self.at("AAA"), "low"] *= 0.95
         self.beta.loc[self.at("CCC"), PRICES] *= 1.02
@@ -67,7 +68,7 @@ class Market:
     def at(self, symbol: str, day: int = -1) -> Any:
         return (self.truth["symbol"] == symbol) & (self.truth["date"] == DAYS[day].item())
 
-    def store(self, frame: pd.DataFrame, revised: int = 0) -> None:
+    def store(self, frame: pd.DataFrame, revised: int = 0) -> int:
         known = {
             s: Tracked(number, s, "stock", "XNYS", DAYS[0].item(), ("watch_list",), None)
             for s, number in self.ids.items()
@@ -76,7 +77,8 @@ class Market:
         report = IngestReport("acme", DAYS[0].item(), NIGHT)
         now = NOW + timedelta(days=revised)
         store_answer(self.warehouse, CALENDAR, known, asked, answer_of("acme", frame, SYMBOLS), report, now)
-        assert (report.inserted, report.revised, report.rejected) == (0 if revised else len(frame), revised, 0)
+        assert (report.revised, report.rejected) == (revised, 0)
+        return report.inserted
 
     def vendors(self, *more: Scripted) -> Stage:
         def says(name: str, frame: pd.DataFrame, basis: Basis) -> Scripted:
@@ -179,9 +181,23 @@ def test_a_night_asks_another_vendor_keeps_both_candidates_and_lets_a_third_one_
     corrected.loc[market.at("EEE"), "high"] *= 1.01
     market.store(corrected, revised=1)
     third = market.reconcile(market.vendors())
-    assert [(row["version"], row["verdict"]) for row in third.rows if row["asked_because"] == "sample"] == [
-        (2, "second")
-    ]
+    said = [(row["version"], row["verdict"]) for row in third.rows if row["asked_because"] == "sample"]
+    assert said == [(2, "second")]
+
+    # A verdict against what is stored is a suggestion; a person's word holds when the vendor sends the same again.
+    (suggested,) = repairs.find(market.warehouse, symbol="BBB", state="suggested")
+    assert (suggested.symbol, suggested.rule, suggested.confidence) == ("BBB", "second_opinion", 0.8)
+    assert suggested.evidence == {
+        "second_vendor": "beta", "third_vendor": "gamma", "cause": "bad_print", "fields": ["open", "high"],
+    }  # fmt: skip
+    decide.apply(market.warehouse, CALENDAR, [suggested.repair_id], NOW + timedelta(hours=1), 5)
+    bar = "SELECT open, high, low, close, volume FROM bars WHERE symbol = 'BBB' AND session = :day"
+    truth = market.truth.loc[market.at("BBB"), list(FIELDS)].to_numpy()[0]
+    assert tuple(market.warehouse.rows(bar, day=NIGHT)[0]) == pytest.approx(tuple(truth))
+    market.store(market.stored[market.stored["symbol"] == "BBB"], revised=0)
+    assert tuple(market.warehouse.rows(bar, day=NIGHT)[0]) == pytest.approx(tuple(truth))
+    decide.undo(market.warehouse, CALENDAR, [suggested.repair_id], NOW + timedelta(hours=2), 5)
+    assert tuple(market.warehouse.rows(bar, day=NIGHT)[0]) == suggested.original
 
 
 def test_the_sample_is_the_sessions_and_nobody_need_be_there_to_be_asked(market: Market) -> None:

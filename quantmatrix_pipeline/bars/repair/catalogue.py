@@ -66,4 +66,12 @@ JUNK = RepairRule(
     "1 - the largest distance of a price read so from the closes on either side / log 10, which is the least error that"
     " a misread separator makes; times 0.8 with neighbours on one side only; with a second source as for `zeroed`",
 )
-RULES: dict[str, RepairRule] = {rule.name: rule for rule in (HUNDREDFOLD, SPLIT_UNIT, ZEROED, STALE, JUNK)}
+SECOND_OPINION = RepairRule(
+    "second_opinion",
+    "a stored bar that a second vendor contradicts, and that a third one or its own numbers put in doubt",
+    "suggests the second vendor's bar; only a person carries it out",
+    "0.8 where a third vendor sides with the second in all that differs, else 0.6",
+)
+RULES: dict[str, RepairRule] = {
+    rule.name: rule for rule in (HUNDREDFOLD, SPLIT_UNIT, ZEROED, STALE, JUNK, SECOND_OPINION)
+}
