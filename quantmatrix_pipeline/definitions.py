@@ -39,6 +39,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         Resources by name that take the place of the usual ones.
     """
     settings = load()
+    made = jobs.build()
     partitions = session_partitions(settings.calendar, settings.start_session)
     timezone = str(trading_calendar(settings.calendar).timezone)
     return Definitions(
@@ -60,9 +61,9 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *coverage_checks.build(),
             *backup_checks.build(),
         ],
-        jobs=[*jobs.build(), *backfill.jobs(), *backup_jobs.jobs(), digest.build()],
+        jobs=[*made, *backfill.jobs(), *backup_jobs.jobs(), digest.build()],
         schedules=schedules.build(settings.nightly_cron, timezone),
-        sensors=[*stale.build(), *backfill.sensors(), *alerts.build(), *watch.build()],
+        sensors=[*stale.build(made), *backfill.sensors(), *alerts.build(), *watch.build()],
         resources={"platform": Platform()} | dict(resource_overrides or {}),
         # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
         executor=in_process_executor,

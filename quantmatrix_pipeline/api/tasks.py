@@ -40,6 +40,7 @@ TASKS: Mapping[str, bool] = {
     "enforce_retention": False,
     "backup": False,
     "verify_backup": False,
+    "send_digest": False,
 }
 
 

@@ -1,6 +1,5 @@
 """The backfill queue's job and the sensor that launches it: one run at a time, and never before tonight's chain."""
 
-import asyncio
 import json
 import os
 import socket
@@ -8,7 +7,6 @@ import time
 from functools import partial
 
 from dagster import (
-    DagsterRunStatus,
     DefaultSensorStatus,
     JobDefinition,
     OpExecutionContext,
@@ -25,24 +23,17 @@ from dagster import (
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
+from quantmatrix_pipeline.automation.watching import UNDER_WAY
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.backfill import work
 from quantmatrix_pipeline.ingest.daily import ingest_stretches
-from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.providers.routing.overview import spent_for_today
-from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.resources.platform import BARS, Platform
 from quantmatrix_pipeline.warehouse import backfill as queue
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 JOB = "work_backfill_queue"
 SENSOR = "backfill_queue"
-UNDER_WAY = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 LOCK_WAIT_SECONDS = 5.0  # a chain that holds the lock comes first; the next run goes on
 
 
@@ -99,10 +90,7 @@ def jobs() -> list[JobDefinition]:
 
 
 def _hold(platform: Platform) -> str | None:
-    if platform.router is None:
-        return None
-    daily = (Capability.DAILY_BARS, Capability.GROUPED_BARS)
-    return spent_for_today(asyncio.run(platform.router.look()), daily, platform.settings.backfill_budget_share)
+    return spent_for_today(platform.bar_vendors(), BARS, platform.settings.backfill_budget_share)
 
 
 def sensors() -> list[SensorDefinition]:
@@ -124,6 +112,8 @@ def sensors() -> list[SensorDefinition]:
         ready = queue.claimable(platform.warehouse, now)
         if not ready:
             return SkipReason("the queue holds nothing that could be taken now")
+        if why := _hold(platform):
+            return SkipReason(f"{ready} jobs wait; postponed: {why}")
         # A run that could not get on, as when a budget is used up, is not repeated at once.
         latch = json.loads(context.cursor) if context.cursor else {}
         if (

@@ -17,11 +17,14 @@ REFRESH_PROFILES = "refresh_profiles"
 VALIDATE = "validate"
 
 # What runs twice at once does nothing twice, but the second would only wait for the first's locks.
-_ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
+ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
 _LIMITS = {"dagster/max_runtime": "7200"}
 
 
-def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
+AnyJob = UnresolvedAssetJobDefinition | JobDefinition
+
+
+def build() -> list[AnyJob]:
     """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
 
     Some have no session: `restate` and the backfills say themselves what they are about, the profiles' shares nothing
@@ -33,7 +36,7 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
             name,
             selection=AssetSelection.assets(*assets),
             description=description,
-            tags=_ONE_AT_A_TIME | _LIMITS,
+            tags=ONE_AT_A_TIME | _LIMITS,
         )
 
     computed = ("indicator_snapshots", "indicator_history", "market_breadth", "coverage_report")
@@ -81,8 +84,8 @@ def build() -> list[UnresolvedAssetJobDefinition | JobDefinition]:
             description="Run every check over what is stored, as of the newest session; changes nothing.",
             tags=_LIMITS,
         ),
-        restate.build(_ONE_AT_A_TIME | _LIMITS),
+        restate.build(ONE_AT_A_TIME | _LIMITS),
         retention.build(_LIMITS),
-        history.build(_ONE_AT_A_TIME | _LIMITS),
-        *symbols.build(_ONE_AT_A_TIME | _LIMITS),
+        history.build(ONE_AT_A_TIME | _LIMITS),
+        *symbols.build(ONE_AT_A_TIME | _LIMITS),
     ]

@@ -1,8 +1,8 @@
-"""The sensor that launches a stale-only backfill: once per stale set, with a cool-down."""
+"""Sensors that launch what coverage lacks: a stale-only backfill, the backfill of new symbols, the history of missed
+sessions.
+"""
 
-import hashlib
-import json
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
 from dagster import (
     DefaultSensorStatus,
@@ -15,55 +15,93 @@ from dagster import (
 )
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation import jobs
+from quantmatrix_pipeline.automation import history, jobs, symbols
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
+from quantmatrix_pipeline.automation.watching import Look, chain_under_way
+from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
 from quantmatrix_pipeline.coverage.report import coverage_as_of, stale_symbols
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.snapshots.missed import missed_sessions
 from quantmatrix_pipeline.warehouse import coverage as tables
+from quantmatrix_pipeline.warehouse import universe
 
-STALE = "backfill_stale_coverage"
+LOOKED_BACK = 10  # sessions: what was missed before is the job backfill_history's, on somebody's word
+
+AnyJob = jobs.AnyJob
 
 
-def build() -> list[SensorDefinition]:
-    """Return the sensor."""
+def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
+    """Return the sensors; `made` are the jobs, of which they launch some."""
+
+    def launching(*names: str) -> list[AnyJob]:
+        return [job for job in made if job.name in names]
 
     @sensor(
         name=STALE,
-        job_name=jobs.BACKFILL_STALE,
+        jobs=launching(jobs.BACKFILL_STALE, jobs.REFRESH_COVERAGE),
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
     )
     def backfill_stale_coverage(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Fetch what is not fresh as of the newest closed session; the same stale set is tried once."""
         now = clock.now()
-        tables.beat(platform.warehouse, STALE, now)
+        look = Look(STALE, platform, context.instance, context.cursor, now)
         session = platform.newest_session()
         report = coverage_as_of(
             platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target
         )
-        stale = stale_symbols(report)
-        if not stale:
+        every = stale_symbols(report)
+        if not every:
             return SkipReason(f"all {report.expected} expected instruments are fresh as of {session}")
         if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):
-            return SkipReason(f"{len(stale)} stale as of {session}, which has just closed; its chain comes first")
+            return SkipReason(f"{len(every)} stale as of {session}, which has just closed; its chain comes first")
         if tables.newest(platform.warehouse) is None:
             return SkipReason("no chain has run yet: the first load is restore_daily_coverage's work")
-        latch = json.loads(context.cursor) if context.cursor else {}
-        fingerprint = hashlib.sha256(f"{session}|{','.join(stale)}".encode()).hexdigest()[:16]
-        if latch.get("set") == fingerprint:
-            return SkipReason(f"{len(stale)} stale as of {session}; a backfill for exactly these was launched already")
-        cooldown = timedelta(minutes=platform.settings.stale_cooldown_minutes)
-        if latch and now - datetime.fromisoformat(latch["at"]) < cooldown:
-            return SkipReason(f"{len(stale)} stale as of {session}; cooling down since {latch['at']}")
-        return SensorResult(
-            run_requests=[
-                RunRequest(
-                    run_key=f"stale-{fingerprint}",
-                    partition_key=str(session),
-                    tags={"quantmatrix/session": str(session), "quantmatrix/stale": str(len(stale))},
-                )
-            ],
-            cursor=json.dumps({"set": fingerprint, "at": now.isoformat()}),
-        )
+        stale = sorted(set(every).difference(universe.never_asked(platform.warehouse)))
+        if not stale:
+            return SkipReason(f"{len(every)} without bars are new: {NEW} has them fetched")
+        tags = {"quantmatrix/session": str(session), "quantmatrix/stale": str(len(stale))}
+        run = RunRequest(job_name=jobs.BACKFILL_STALE, partition_key=str(session), tags=tags)
+        return look.decide(session, stale, f"{len(stale)} stale as of {session}", run)
 
-    return [backfill_stale_coverage]
+    @sensor(
+        name=NEW,
+        jobs=launching(symbols.SYMBOLS, jobs.REFRESH_COVERAGE),
+        minimum_interval_seconds=60,
+        default_status=DefaultSensorStatus.RUNNING,
+    )
+    def backfill_new_symbols(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
+        """Fetch what nobody was ever asked about: what was tracked, or put on the watch list, since the last chain."""
+        look = Look(NEW, platform, context.instance, context.cursor, clock.now())
+        new = sorted({*universe.never_asked(platform.warehouse), *universe.waiting(platform.warehouse)})
+        if not new:
+            return SkipReason("nothing is new")
+        if tables.newest(platform.warehouse) is None:
+            return SkipReason("no chain has run yet: the first load is restore_daily_coverage's work")
+        if chain_under_way(context.instance):
+            return SkipReason(f"{len(new)} new; a run that may fetch them is under way")
+        tags = {"quantmatrix/new": str(len(new))}
+        run = RunRequest(job_name=symbols.SYMBOLS, tags=tags)
+        return look.decide(platform.newest_session(), new, f"{len(new)} new: {', '.join(new[:5])}", run)
+
+    @sensor(
+        name=MISSED,
+        jobs=launching(history.JOB, jobs.REFRESH_COVERAGE),
+        minimum_interval_seconds=300,
+        default_status=DefaultSensorStatus.RUNNING,
+    )
+    def record_missed_sessions(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
+        """Record the history of sessions whose bars came when their night was over, in one run."""
+        look = Look(MISSED, platform, context.instance, context.cursor, clock.now())
+        newest = platform.newest_session()
+        first = platform.calendar.window(newest, LOOKED_BACK)[0].item()
+        missed = [str(day) for day in missed_sessions(platform.warehouse, platform.calendar, first)]
+        if not missed:
+            return SkipReason(f"none of the last {LOOKED_BACK} sessions was missed")
+        if chain_under_way(context.instance):
+            return SkipReason(f"{len(missed)} sessions without a history; a run that may record them is under way")
+        stretch = {"first": missed[0], "last": missed[-1]}
+        run = RunRequest(job_name=history.JOB, run_config={"ops": {"record_range": {"config": stretch}}})
+        return look.decide(newest, missed, f"{len(missed)} sessions without a history: {', '.join(missed)}", run)
+
+    return [backfill_stale_coverage, backfill_new_symbols, record_missed_sessions]

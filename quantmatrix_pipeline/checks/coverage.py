@@ -1,9 +1,10 @@
 """Checks of the coverage: the promises made to users."""
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, asset_check
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, asset_check
 
 from quantmatrix_pipeline.assets.metadata import table
 from quantmatrix_pipeline.checks.context import session_of
+from quantmatrix_pipeline.coverage.attempts import SENSORS, given_up
 from quantmatrix_pipeline.coverage.report import coverage_as_of
 from quantmatrix_pipeline.coverage.state import M5_INACTIVE, NONE, STALE, CoverageReport
 from quantmatrix_pipeline.resources.platform import Platform
@@ -39,7 +40,17 @@ def build() -> list[AssetChecksDefinition]:
         """Each expected instrument has the last session's bars of five minutes; inactive while nothing fetches them."""
         return AssetCheckResult(passed=True, metadata=dict(M5_INACTIVE))
 
-    return [coverage_at_target, nothing_over_48h, m5_of_last_session]
+    @asset_check(asset="coverage_report")
+    def backfills_get_on(context: AssetCheckExecutionContext, platform: Platform) -> AssetCheckResult:
+        """No sensor has given up for the session on what it launches backfills for."""
+        stuck = given_up(platform.warehouse, session_of(context, platform), SENSORS)
+        return AssetCheckResult(
+            passed=not stuck,
+            severity=AssetCheckSeverity.WARN,
+            metadata={"given_up": len(stuck), "by": table(stuck)},
+        )
+
+    return [coverage_at_target, nothing_over_48h, m5_of_last_session, backfills_get_on]
 
 
 def _report(context: AssetCheckExecutionContext, platform: Platform) -> CoverageReport:

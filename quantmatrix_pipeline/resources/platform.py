@@ -4,6 +4,7 @@ cache.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -20,7 +21,8 @@ from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.ingest.backfill import Pace
 from quantmatrix_pipeline.ingest.corrections import Tolerance
 from quantmatrix_pipeline.ingest.mend import OFF
-from quantmatrix_pipeline.providers.contract import KeepsHistory, MemberSource, Provider
+from quantmatrix_pipeline.providers.contract import Capability, KeepsHistory, MemberSource, Provider
+from quantmatrix_pipeline.providers.routing.overview import VendorView, used_up
 from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
 from quantmatrix_pipeline.providers.select import Selection, constituents_sources
 from quantmatrix_pipeline.providers.select import build as select
@@ -32,6 +34,8 @@ from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.backfill import TIERS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
+
+BARS = (Capability.DAILY_BARS, Capability.GROUPED_BARS)
 
 
 class Platform(ConfigurableResource):  # type: ignore[type-arg]
@@ -144,6 +148,17 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
             "repair_at": self.repair_at,
             "thresholds": self.thresholds,
         }
+
+    def bar_vendors(self) -> list[VendorView]:
+        """Return what is known of the vendors that the policy lets serve daily bars; asks none of them."""
+        if self.router is None:
+            return []
+        named = {name for capability in BARS for name in self.router.policies.of(capability)}
+        return [v for v in asyncio.run(self.router.look()) if v.name in named]
+
+    def out_of_calls(self) -> str | None:
+        """Say until when none of them may be asked any more; None while one may."""
+        return used_up(self.bar_vendors(), BARS, clock.wall())
 
     @property
     def backfill_pace(self) -> Pace:

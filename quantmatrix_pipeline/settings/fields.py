@@ -240,7 +240,8 @@ class Settings(AlertFields, VendorFields):
         15, gt=0, lt=1000, description="weekly stage: 2B up to this distance above the average, 2C beyond"
     )
     lock_wait_seconds: float = Field(600, ge=0, description="how long a step waits for another run of the same step")
-    stale_cooldown_minutes: int = Field(60, ge=1, description="pause before the stale sensor launches again")
+    stale_cooldown_minutes: int = Field(60, ge=1, description="pause before a sensor launches another backfill")
+    stale_tries: int = Field(3, ge=1, description="backfills that a sensor launches for one session before it gives up")
     nightly_cron: str = Field(
         "30 17 * * 1-5",
         description="the nightly chain, in the exchange's time zone",

@@ -14,10 +14,10 @@ def missed_sessions(
 ) -> list[date]:
     """Return the sessions of [first, last], both ends inclusive, of which there are bars and no row of the history.
 
-    By default from the first that was ever recorded to the newest; none before the first recording.
+    By default up to the newest that was recorded; none before the first that ever was.
     """
     began, newest = history.oldest_recorded(warehouse), history.newest_recorded(warehouse)
     if began is None or newest is None:
         return []
-    days: list[date] = calendar.sessions_in(first or began, last or newest).tolist()
+    days: list[date] = calendar.sessions_in(max(first or began, began), last or newest).tolist()
     return history.unrecorded(warehouse, days)

@@ -248,6 +248,17 @@ def never_asked(warehouse: Warehouse) -> list[str]:
     return [row.symbol for row in rows]
 
 
+def waiting(warehouse: Warehouse) -> list[str]:
+    """Return the symbols on the watch list that are not tracked yet, sorted."""
+    rows = warehouse.rows("""
+        SELECT s.symbol FROM watch_list w
+        JOIN instrument_symbols s ON s.instrument_id = w.instrument_id AND s.valid_to IS NULL
+        WHERE NOT EXISTS (SELECT FROM symbol_universe u WHERE u.instrument_id = w.instrument_id AND u.active)
+        ORDER BY s.symbol COLLATE "C"
+    """)
+    return [row.symbol for row in rows]
+
+
 def track(warehouse: Warehouse, session: date, reasons: Mapping[int, Sequence[str]]) -> set[int]:
     """Add to the tracked set; return the ids that were not in it, who was in it once among them.
 

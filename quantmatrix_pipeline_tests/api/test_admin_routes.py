@@ -240,4 +240,3 @@ def test_the_list_of_what_may_be_launched_is_that_of_the_jobs_there_are() -> Non
     definitions = build_defs()
     takes = {job.name: job.partitions_def is not None for job in definitions.get_repository_def().get_all_jobs()}
     assert {name: takes.get(name) for name in TASKS} == dict(TASKS)
-    assert {name for name in takes if not name.startswith("__")} == set(TASKS)

@@ -146,3 +146,16 @@ def spent_for_today(views: Sequence[VendorView], capabilities: Collection[Capabi
             return None
         used.append(f"{v.name} {v.room.today} of {v.limits.per_day}")
     return f"the calls left of today are tonight's: {', '.join(used)}" if used else None
+
+
+def used_up(views: Sequence[VendorView], capabilities: Collection[Capability], now: float) -> str | None:
+    """Say that no vendor that could be asked has a call of today left, and when there are more; None while one has.
+
+    `now` is in epoch seconds.
+    """
+    able = [v for v in views if v.missing_key is None and set(v.capabilities) & set(capabilities)]
+    if not able or any(v.room.today is None or v.room.today > 0 for v in able):
+        return None
+    midnight = (now // 86_400 + 1) * 86_400
+    renewed = datetime.fromtimestamp(min(v.room.exhausted_until or midnight for v in able), UTC)
+    return f"the calls of {', '.join(v.name for v in able)} are used up until {renewed:%Y-%m-%d %H:%MZ}"

@@ -1,0 +1,93 @@
+"""What the sensors that launch backfills share: how a set is tried, what became of a run, how long a tick may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter, SensorResult, SkipReason
+
+from quantmatrix_pipeline.automation import jobs
+from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, beat, fingerprint
+from quantmatrix_pipeline.resources.platform import Platform
+
+TICK_SECONDS = 20.0  # what a look took longer for is old; the next tick looks anew
+UNDER_WAY = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+class Look:
+    """One tick of a sensor: it is alive, it has a time budget, and it goes on from what its cursor remembers."""
+
+    def __init__(
+        self, sensor: str, platform: Platform, instance: DagsterInstance, cursor: str | None, now: datetime
+    ) -> None:
+        self.attempts = Attempts.parse(cursor)
+        self._sensor = sensor
+        self._platform = platform
+        self._instance = instance
+        self._now = now
+        self._began = time.monotonic()
+        beat(platform.warehouse, sensor, self.attempts, now)
+
+    def decide(self, session: date, things: Sequence[str], told: str, launch: RunRequest) -> SensorResult | SkipReason:
+        """Launch a run about a set of things, or say why not; one that is given up is shown by the coverage's check.
+
+        Parameters
+        ----------
+        session
+            In which attempts are counted.
+        things
+            Symbols or sessions, sorted.
+        told
+            What is the matter with them.
+        launch
+            The run, whose key is given here.
+        """
+        what = fingerprint(session, things)
+        step, why = self.attempts.next_step(
+            session,
+            what,
+            self._now,
+            outcome(self._instance, self.attempts.run_key),
+            cooldown=timedelta(minutes=self._platform.settings.stale_cooldown_minutes),
+            most=self._platform.settings.stale_tries,
+        )
+        if step is Step.WAIT:
+            return SkipReason(f"{told}; {why}")
+        if step is Step.GIVE_UP:
+            attempts = self.attempts.given_up(why)
+            beat(self._platform.warehouse, self._sensor, attempts, self._now)
+            tell = RunRequest(
+                run_key=f"{self._sensor}-gave-up-{session}", job_name=jobs.REFRESH_COVERAGE, partition_key=str(session)
+            )
+            return SensorResult(run_requests=[tell], cursor=str(attempts))
+        if out_of_calls := self._platform.out_of_calls():
+            return SkipReason(f"{told}; postponed: {out_of_calls}")
+        if (took := time.monotonic() - self._began) > TICK_SECONDS:
+            return SkipReason(f"{told}; the look took {took:.0f} s of {TICK_SECONDS:.0f}: the next one decides")
+        attempts = self.attempts.launched(session, what, self._now)
+        beat(self._platform.warehouse, self._sensor, attempts, self._now)
+        return SensorResult(run_requests=[launch._replace(run_key=attempts.run_key)], cursor=str(attempts))
+
+
+def outcome(instance: DagsterInstance, run_key: str) -> Outcome:
+    """Return what became of the run that was launched under a key."""
+    found = instance.get_runs(RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
+    if not found:
+        return Outcome.UNKNOWN
+    status = found[0].status
+    if status in UNDER_WAY:
+        return Outcome.UNDER_WAY
+    return Outcome.SUCCESS if status is DagsterRunStatus.SUCCESS else Outcome.FAILURE
+
+
+def chain_under_way(instance: DagsterInstance) -> bool:
+    """Tell whether a run of the chain, or another of those that go one at a time, waits or runs."""
+    return instance.get_runs_count(RunsFilter(tags=jobs.ONE_AT_A_TIME, statuses=UNDER_WAY)) > 0
