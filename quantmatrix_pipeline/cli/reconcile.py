@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,7 +50,7 @@ def files(
     if as_json:
         content = asdict(found) | {
             "explained": found.explained,
-            "stretches": [{"symbol": name} | asdict(s) for name, s in found.stretches],
+            "stretches": [{"symbol": name} | _plain(asdict(s)) for name, s in found.stretches],
         }
         typer.echo(json.dumps(content, default=str))
         return
@@ -113,6 +114,11 @@ def _read(path: Path, symbol: str | None) -> BarBatch:
     if symbol not in bars.symbols:
         raise ConfigurationError(f"{path.name}: no bar of {symbol}")
     return bars.take(bars.symbol_index == bars.symbols.index(symbol))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with null for a ratio of volumes that are not there."""
+    return {name: None if isinstance(x, float) and math.isnan(x) else x for name, x in values.items()}
 
 
 def _show(found: Summary, limit: float) -> None:

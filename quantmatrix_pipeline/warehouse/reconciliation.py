@@ -30,6 +30,11 @@ COLUMNS = (
     "version",
     "compared_at",
 )
+_WRITTEN = (
+    "instrument_id", "session", "source_id", "version", "second_vendor", "second_basis", "second_basis_date",
+    *(f"second_{name}" for name in PRICES), "asked_because", "cause", "verdict", "against", "run_session",
+    "differences",
+)  # fmt: skip
 VERDICTS = ("convention", "stored", "second", "open")  # of bars that differ
 
 
@@ -126,6 +131,7 @@ def write(warehouse: Warehouse, comparisons: Sequence[Mapping[str, Any]], now: d
     """
     if not comparisons:
         return
+    rows = [{name: row[name] for name in _WRITTEN} for row in comparisons]
     numbers = ", ".join(f"second_{name}" for name in PRICES)
     typed = ", ".join(f"second_{name} float8" for name in PRICES)
     with warehouse.begin() as connection:
@@ -151,7 +157,7 @@ def write(warehouse: Warehouse, comparisons: Sequence[Mapping[str, Any]], now: d
                 CROSS JOIN LATERAL jsonb_to_recordset(came.differences)
                     AS d(field text, stored float8, second float8, difference float8, tolerance float8)
             """),
-            {"rows": json.dumps([dict(row) for row in comparisons], default=str), "now": now},
+            {"rows": json.dumps(rows, default=str, allow_nan=False), "now": now},
         )
 
 

@@ -59,6 +59,7 @@ class Market:
         self.beta.loc[self.at("AAA"), "low"] *= 0.95
         self.beta.loc[self.at("CCC"), PRICES] *= 1.02
         self.beta.loc[self.beta["symbol"] == "DDD", PRICES] *= 0.97
+        self.beta.loc[self.beta["symbol"] == "EEE", "volume"] = np.nan  # a vendor that gives none
         self.gamma = self.truth[self.truth["symbol"] != "CCC"].copy()
         for frame in (self.beta, self.gamma):  # adjusted for the split that the database knows of
             before = (frame["symbol"] == "GGG") & (frame["date"] < SPLIT)

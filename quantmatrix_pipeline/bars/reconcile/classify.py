@@ -71,8 +71,13 @@ def compare(pair: Pair, limits: Limits = DEFAULT_LIMITS) -> Comparison:
 
     A bar whose prices agree once its stretch's factor is taken off has the stretch's cause; one that doesn't is looked
     at alone. Where its own fault is found, that is its cause, beside whatever the stretch does. What is left keeps the
-    stretch's cause if that alone is beyond the limit.
+    stretch's cause if that alone is beyond the limit. Any numbers may come: what is no price differs from what is one.
     """
+    with np.errstate(all="ignore"):
+        return _compare(pair, limits)
+
+
+def _compare(pair: Pair, limits: Limits) -> Comparison:
     apart = relative(pair.first, pair.second)
     differs = np.abs(apart) > np.array([[limits.price]] * 4 + [[limits.volume]])
     found = levels(pair)
@@ -81,8 +86,7 @@ def compare(pair: Pair, limits: Limits = DEFAULT_LIMITS) -> Comparison:
     by_price = differs[PRICE_ROWS].any(0)
     of_stretch = np.array([CAUSES.index(s.cause) for s in found.stretches] + [CAUSES.index(Cause.NONE)], np.int8)
     cause[by_price] = of_stretch[found.of_row[by_price]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rest = np.abs(pair.second[PRICE_ROWS] / (pair.first[PRICE_ROWS] * np.exp(found.price)) - 1)
+    rest = np.abs(pair.second[PRICE_ROWS] / (pair.first[PRICE_ROWS] * np.exp(found.price)) - 1)
     rows = np.flatnonzero(by_price & (rest > limits.price).any(0))
     if len(rows):
         prints = Prints(pair, rows, found.price, found.volume, limits.price)

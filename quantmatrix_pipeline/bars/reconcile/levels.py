@@ -200,8 +200,13 @@ def _step(pair: Pair, k: int, instrument: Ints, level: Floats, volume: Floats, f
     other = k + 1 if onward else k - 1
     at = int(first[max(k, other)])
     p, v = float(level[k] - level[other]), float(volume[k] - volume[other])
-    moves = tuple(math.log(side[OPEN, at] / side[CLOSE, at - 1]) for side in (pair.first, pair.second))
+    moves = tuple(_move(float(side[CLOSE, at - 1]), float(side[OPEN, at])) for side in (pair.first, pair.second))
     return _Step(p, v, _cause(p, v, moves, chained), pair.session[at].item(), ahead=onward)
+
+
+def _move(close: float, open_: float) -> float:
+    """Return ln(open / close before), 0 where either is no price: what vendors send is not validated here."""
+    return math.log(open_ / close) if 0 < close < math.inf and 0 < open_ < math.inf else 0.0
 
 
 def _cause(p: float, v: float, moves: Sequence[float], chained: bool) -> Cause:

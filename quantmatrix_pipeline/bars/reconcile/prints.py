@@ -22,6 +22,8 @@ NOBODY, FIRST, SECOND = -1, 0, 1
 class Prints:
     """Finds the causes of some rows of a pair, one after the other; what has a cause keeps it.
 
+    Called with NumPy's warnings off: any numbers may come.
+
     Parameters
     ----------
     pair
@@ -41,8 +43,7 @@ class Prints:
         self._sides = (pair.first[:, rows], pair.second[:, rows] / np.array([scale] * 4 + [np.exp(volume[rows])]))
         self._tolerance = tolerance
         a, b = self._sides
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._apart = ~(np.abs(b[PRICE_ROWS] / a[PRICE_ROWS] - 1) <= tolerance)
+        self._apart = ~(np.abs(b[PRICE_ROWS] / a[PRICE_ROWS] - 1) <= tolerance)
         self._level = price
         self.cause = np.full(len(rows), CAUSES.index(Cause.UNEXPLAINED), np.int8)
         self.suspect = np.full(len(rows), NOBODY, np.int8)
@@ -95,13 +96,11 @@ class Prints:
     def _huge(self) -> None:
         """A price many times too high or low: the side that jumps from its own close before is in doubt."""
         a, b = self._sides
-        with np.errstate(divide="ignore", invalid="ignore"):
-            off = (np.abs(np.log(b[PRICE_ROWS] / a[PRICE_ROWS])) > MANY_TIMES).any(0)
+        off = (np.abs(np.log(b[PRICE_ROWS] / a[PRICE_ROWS])) > MANY_TIMES).any(0)
         jumps = []
         before = np.maximum(self._rows - 1, 0)
         for side, all_ in zip(self._sides, (self._pair.first, self._pair.second), strict=True):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                moves = np.abs(np.log(side[PRICE_ROWS] / all_[CLOSE, before]))
+            moves = np.abs(np.log(side[PRICE_ROWS] / all_[CLOSE, before]))
             jumps.append(np.nanmax(np.where(np.isfinite(moves), moves, 0.0), axis=0))
         knows = self._pair.follows[self._rows]
         self._note(off & knows & (jumps[FIRST] > 2 * jumps[SECOND]), Cause.BAD_PRINT, FIRST)
@@ -152,6 +151,5 @@ class Prints:
 
 
 def _near(a: Floats, b: Floats) -> Bools:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near: Bools = np.abs(a / b - 1) <= TO_THE_DIGIT
+    near: Bools = np.abs(a / b - 1) <= TO_THE_DIGIT
     return near

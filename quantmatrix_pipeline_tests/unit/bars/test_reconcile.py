@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -264,6 +265,23 @@ def test_an_instrument_is_judged_alike_in_whatever_company() -> None:
         np.concatenate([p.second for p in pairs], axis=1),
     )
     assert compare(together).cause.tolist() == [k for p in pairs for k in compare(p).cause.tolist()]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_a_vendor_sends_is_compared(seed: int) -> None:
+    pair = sound(seed=seed)
+    spin_off_one_lowers(pair)
+    before = pair.second.copy()
+    rng = np.random.default_rng(seed)
+    fields, rows = rng.integers(0, 5, 60), rng.integers(0, N, 60)
+    pair.second[fields, rows] = rng.choice([np.nan, 0.0, -1.0, np.inf, 1e-300, 1e300], 60)
+    pair.second[OPEN, D], pair.second[CLOSE, D - 1] = 0.0, np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = compare(pair)
+    sense = (pair.second == before).all(0)
+    assert set(found.cause[sense & (np.arange(N) >= D)]) == {CAUSES.index(Cause.NONE)}
+    assert Cause.NONE not in {CAUSES[k] for k in found.cause[sense & (np.arange(N) < D - 1)]}
 
 
 def test_few_bars_have_no_level() -> None:
