@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse.locate import upgrade
 
@@ -20,12 +21,17 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def use_dagster_home(settings: Settings) -> Path:
-    """Point this process and its children at `<QM_DATA_DIR>/dagster`, with the checkout's dagster.yaml."""
+    """Point this process and its children at `<QM_DATA_DIR>/dagster`, with the checkout's dagster.yaml or that of
+    QM_DAGSTER_FILE.
+    """
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     target = home / INSTANCE_FILE.name
-    if not target.exists() or target.read_bytes() != INSTANCE_FILE.read_bytes():
-        shutil.copyfile(INSTANCE_FILE, target)
+    file = settings.dagster_file or INSTANCE_FILE
+    if not file.is_file():
+        raise ConfigurationError(f"QM_DAGSTER_FILE names {file}, which is no file; take it away or name one")
+    if not target.exists() or target.read_bytes() != file.read_bytes():
+        shutil.copyfile(file, target)
     os.environ["DAGSTER_HOME"] = str(home)
     # One insert per 200 events instead of one each: a range of sessions writes thousands of them.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "200")

@@ -98,6 +98,10 @@ class Settings(AlertFields, VendorFields):
         None, description="a folder, or an address that fsspec knows; unset: the folder backups in QM_DATA_DIR"
     )
     backup_keep: int = Field(12, ge=1, le=10_000, description="how many complete backups are kept, the newest")
+    dagster_file: Path | None = Field(
+        None,
+        description="Dagster's instance, in place of the checkout's dagster.yaml; such as deploy/celery/dagster.yaml",
+    )
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("QM_REDIS_URL", "RLC_REDIS_URL", "REDIS_URL"),
