@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
 import sqlalchemy.exc
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
@@ -36,9 +37,20 @@ class WarehouseStorage(DagsterPostgresStorage):
         ensure_tables(storage)
         # Left alone, each of the three opens a connection per statement, which is most of what an event costs: a range
         # of 43 sessions took 12 s of Dagster's own, with kept connections 4 s.
-        for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
+        parts: tuple[Any, ...] = (storage.event_log_storage, storage.run_storage, storage.schedule_storage)
+        for part in parts:
             part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, pool_recycle=3600, max_overflow=20)
+            # A kept connection may have been cut by a restart of the server; then another one is opened, unnoticed.
+            sa.event.listen(part._engine, "checkout", _require_alive)
         return storage
+
+
+def _require_alive(connection: Any, record: object, proxy: object) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except connection.Error as error:
+        raise sa.exc.DisconnectionError(str(error)) from error
 
 
 def connection_failure(error: BaseException) -> str | None:

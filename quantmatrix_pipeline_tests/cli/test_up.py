@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
 
@@ -44,6 +45,9 @@ class Up:
     ui: str
     data_dir: Path
     output: Path
+
+    def health(self) -> httpx.Response:
+        return httpx.get(f"{self.api}/health", timeout=30, trust_env=False)
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
