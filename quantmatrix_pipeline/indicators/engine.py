@@ -27,7 +27,7 @@ NARROWEST = 100
 """Instruments per tile that are worth a thread of their own."""
 
 THREADS = min(2, os.cpu_count() or 1)
-"""More than two wait for the interpreter rather than for memory."""
+"""What two cores need; more have not been measured."""
 
 _AHEAD = 2  # tiles that a thread may have computed before they are asked for
 

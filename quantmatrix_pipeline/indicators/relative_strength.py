@@ -40,7 +40,7 @@ class MansfieldRelativeStrength(Family):
             return
         before = tile.scratch("strength before")
         before[0], before[1:] = self._last, ratio[:-1]
-        self._weeks.advance(tile, before, [tile.out("rs_mansfield_pct")])
+        self._weeks.advance(tile.week_starts, before, [tile.out("rs_mansfield_pct")])
         self._last[:] = ratio[-1]
 
     def write(self, tile: Tile) -> None:

@@ -53,7 +53,7 @@ class WeeklyStage(Family):
     def feed(self, tile: Tile) -> None:
         earlier, week_ago, weeks_ago = (tile.scratch(f"stage {n}") for n in range(3))
         average, slope, distance, label, label_ago = (tile.out(name) for name in self.columns[:5])
-        self._weeks.advance(tile, tile.close_before, (earlier, week_ago, weeks_ago))
+        self._weeks.advance(tile.week_starts, tile.close_before, (earlier, week_ago, weeks_ago))
         _averages(tile.close, earlier, week_ago, weeks_ago, average)
         percent_change(average, weeks_ago, slope)
         percent_change(tile.close, average, distance)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from quantmatrix_pipeline.indicators.compiled import compiled
 from quantmatrix_pipeline.indicators.panel import Bools, Dates, Floats
-
-if TYPE_CHECKING:
-    from quantmatrix_pipeline.indicators.tile import Tile
 
 _RING = 64  # weeks kept: a power of two, more than any sum reaches back
 _MONDAY = 3  # the epoch was a Thursday
@@ -41,13 +37,12 @@ class CompletedWeeks:
         self._ring = np.zeros((longest.bit_length(), _RING, width))
         self._state = np.full((len(sums), width), np.nan)
 
-    def advance(self, tile: Tile, before: Floats, outs: Sequence[Floats]) -> None:
-        """Write each row's sums of the weeks before its own; `before` is the value of the row before each.
+    def advance(self, starts: Bools, before: Floats, outs: Sequence[Floats]) -> None:
+        """Write each row's sums of the weeks before its own, shape (rows, width) each.
 
-        A week is completed by the first bar of another, with the value of the bar before. A week without a bar of the
-        instrument is none of its.
+        A week is completed by the first bar of another (`starts`), with the value of the bar before (`before`). A week
+        without a bar of the instrument is none of its.
         """
-        starts = tile.week_starts
         _complete(starts, before, self._wanted, self._least, self._count, self._ring, self._state, tuple(outs))
 
 
