@@ -46,11 +46,12 @@ class Message:
     runbook: str | None = None
 
     def as_json(self) -> dict[str, Any]:
+        """Return what the outbox keeps; the facts as pairs, since the database forgets the order of a JSON object."""
         return {
             "event": self.event,
             "tone": self.tone.value,
             "title": self.title,
-            "facts": dict(self.facts),
+            "facts": [[name, value] for name, value in self.facts.items()],
             "text": self.text,
             "link": self.link,
             "runbook": self.runbook,
@@ -58,7 +59,7 @@ class Message:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Message:
-        return cls(**{**body, "tone": Tone(body["tone"])})
+        return cls(**{**body, "tone": Tone(body["tone"]), "facts": dict(body["facts"])})
 
     def plain(self) -> str:
         """Return the whole as lines of text."""

@@ -27,6 +27,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
         "coverage_report.nothing_over_48h": "bars-are-older-than-48-hours",
         "coverage_report.backfills_get_on": "a-backfill-was-given-up",
         "backup.restores_whole": "is-it-good",
+        "reconciliation.vendors_confirm_each_other": "vendors-contradict-each-other",
     }
 )
 # By the class of the error behind a failed run.

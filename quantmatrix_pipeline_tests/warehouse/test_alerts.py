@@ -209,7 +209,7 @@ def test_success_is_told_to_who_wishes_it_where_the_run_says(here: Installation)
 
 def a_message(here: Installation, *channels: outbox.Channel, title: str = "hello", once: str | None = None) -> None:
     with here.warehouse.begin() as connection:
-        message = Message("test", Tone.INFO, title).as_json()
+        message = Message("test", Tone.INFO, title, {"a": "b"}).as_json()
         outbox.queue(connection, channels, message, here.now, once=once, picture=b"\x89PNG\r\n")
 
 
@@ -331,7 +331,7 @@ def test_discord_a_webhook_mail_and_the_pushgateway_each_get_their_form(
     assert discord.titles == ["hello"]
     assert discord.pictures == [b"\x89PNG\r\n"]
     (body,) = plain.taken
-    assert (body["event"], body["title"], body["picture"]) == ("test", "hello", "iVBORw0K")
+    assert (body["event"], body["title"], body["facts"], body["picture"]) == ("test", "hello", {"a": "b"}, "iVBORw0K")
     assert plain.headers[0]["Idempotency-Key"] == str(body["id"])
     (letter,) = post.letters
     assert (letter["Subject"], letter["To"]) == ("hello", "me@example.com, you@example.com")

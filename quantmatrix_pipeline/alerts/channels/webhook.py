@@ -17,7 +17,7 @@ class Webhook:
         self._timeout = timeout
 
     def send(self, message: Message, message_id: int, picture: bytes | None) -> Outcome:
-        body = {"id": message_id, **message.as_json()}
+        body = {"id": message_id, **message.as_json(), "facts": dict(message.facts)}
         if picture is not None:
             body["picture"] = base64.b64encode(picture).decode()
         return post(self._url, self._timeout, json=body, headers={"Idempotency-Key": str(message_id)})
