@@ -63,7 +63,7 @@ class Installation:
             successes=[run for run in runs if run.outcome == "success"],
         )
 
-    def deliver(self, *, timeout: float = 2.0, budget_seconds: float = 5.0) -> Delivery:
+    def deliver(self, *, timeout: float = 2.0, budget_seconds: float = 30.0) -> Delivery:
         return deliver(
             self.warehouse,
             partial(sender, load(), timeout=timeout),
@@ -275,21 +275,26 @@ def test_a_dead_and_a_hanging_channel_hold_up_nobody_and_nothing_is_lost(
         monkeypatch.setenv("QM_ALERT_WEBHOOK", hanging.url)
         monkeypatch.setenv("QM_SLACK_WEBHOOK", "http://127.0.0.1:9/x")
         a_message(here, ("system_status", None), ("webhook", None), ("slack", None))
-        began = time.monotonic()
-        done = here.deliver(timeout=0.6, budget_seconds=0.3)
-        assert time.monotonic() - began < 20, "the budget, and what a slow machine makes of it"
-        assert "webhook" in done.unfinished
-        wait_until(lambda: (done.delivered, done.later) == (1, 2))
-        reasons = {row["channel"]: row["reason"] for row in outbox.overview(here.warehouse)}
-        assert (reasons["slack"], reasons["webhook"]) == ("no answer: ConnectError", "no answer: ReadTimeout")
+        unfinished: set[str] = set()
+
+        def reasons() -> dict[str, str]:
+            """Go on until each was tried: on a slow machine the budget may be used up before a thread begins."""
+            began = time.monotonic()
+            unfinished.update(here.deliver(timeout=1.5, budget_seconds=0.5).unfinished)
+            assert time.monotonic() - began < 20, "the budget, and what a slow machine makes of it"
+            return {row["channel"]: row["reason"] for row in outbox.overview(here.warehouse)}
+
+        expected = {"slack": "no answer: ConnectError", "webhook": "no answer: ReadTimeout", "system_status": None}
+        wait_until(lambda: reasons() == expected and len(discord.taken) == 1)
+        assert "webhook" in unfinished
         with hook() as alive:
             monkeypatch.setenv("QM_SLACK_WEBHOOK", alive.url)
-            here.later(seconds=30).deliver()
+            here.later(seconds=30)
+            wait_until(lambda: here.deliver().unfinished == [] and here.states() == ["delivered"] * 3)
     assert [len(discord.taken), len(hanging.taken), len(alive.taken)] == [1, 1, 1]
-    assert here.states() == ["delivered"] * 3
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends
