@@ -17,9 +17,8 @@ from quantmatrix_pipeline.assets import (
     universe,
 )
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, schedules, stale, watch
+from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, retries, schedules, stale, watch
 from quantmatrix_pipeline.automation import backup as backup_jobs
-from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
@@ -41,7 +40,8 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
     settings = load()
     made = jobs.build()
     partitions = session_partitions(settings.calendar, settings.start_session)
-    timezone = str(trading_calendar(settings.calendar).timezone)
+    all_jobs = [*made, *backfill.jobs(), *backup_jobs.jobs(), digest.build()]
+    names = {job.name for job in all_jobs}
     return Definitions(
         assets=[
             *universe.build(partitions),
@@ -61,9 +61,16 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *coverage_checks.build(),
             *backup_checks.build(),
         ],
-        jobs=[*made, *backfill.jobs(), *backup_jobs.jobs(), digest.build()],
-        schedules=schedules.build(settings.nightly_cron, timezone),
-        sensors=[*stale.build(made), *backfill.sensors(), *alerts.build(), *watch.build()],
+        jobs=all_jobs,
+        schedules=schedules.build(settings, names),
+        sensors=[
+            *stale.build(made),
+            *backfill.sensors(),
+            *schedules.sensors(names),
+            *retries.sensors(all_jobs),
+            *alerts.build(),
+            *watch.build(),
+        ],
         resources={"platform": Platform()} | dict(resource_overrides or {}),
         # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
         executor=in_process_executor,

@@ -6,7 +6,7 @@ new kind of failure adds it here, under the branch that its caller already handl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class QuantMatrixError(Exception):
@@ -69,6 +69,31 @@ class NoSuchRepair(QuantMatrixError):
 
 class NoSuchAction(QuantMatrixError):
     """A corporate action was named that does not exist, or that is already as it was to become."""
+
+    exit_code = 2
+
+
+class SchedulesInvalid(QuantMatrixError):
+    """A schedules file, or a change of one, is wrong.
+
+    Parameters
+    ----------
+    source
+        The file, or whatever the entries came in.
+    faults
+        One line each, naming entry and field.
+    """
+
+    exit_code = 2
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{source}: {'; '.join(faults)}")
+        self.source = source
+        self.faults = tuple(faults)
+
+
+class NoSuchSchedule(QuantMatrixError):
+    """No entry has this name; names those there are."""
 
     exit_code = 2
 

@@ -24,6 +24,7 @@ from quantmatrix_pipeline.api.routes import (
     indicators,
     metrics,
     ops,
+    schedules,
     snapshots,
     status,
     symbols,
@@ -78,6 +79,7 @@ def create_app(settings: Settings | Reloading | None = None, warehouse: Warehous
     for resource in (status, symbols, indexes, bars, indicators, coverage, differences):
         v1.include_router(resource.router, dependencies=[Depends(known_parameters)])
     v1.include_router(admin.router, dependencies=[Depends(known_parameters)])
+    v1.include_router(schedules.router, dependencies=[Depends(known_parameters)])
     v1.include_router(snapshots.router)  # the screen reads its parameters itself
     app.include_router(v1)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

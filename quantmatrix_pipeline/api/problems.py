@@ -20,8 +20,10 @@ from quantmatrix_pipeline.errors import (
     KnownNoMore,
     MembersUnknown,
     NoSuchRun,
+    NoSuchSchedule,
     NotASession,
     QuantMatrixError,
+    SchedulesInvalid,
     SessionNotClosed,
     UnknownSymbol,
     WarehouseUnavailable,
@@ -175,6 +177,10 @@ def _expected(request: Request, error: Exception) -> Response:
             return _response(HTTPStatus.NOT_FOUND, "members-unknown", str(error))
         case NotASession() | SessionNotClosed():
             return _expected(request, refused([("session", str(error))]))
+        case SchedulesInvalid():
+            return _expected(request, refused([_placed(fault) for fault in error.faults]))
+        case NoSuchSchedule():
+            return _response(HTTPStatus.NOT_FOUND, "no-such-schedule", str(error))
         case NoSuchRun():
             return _response(HTTPStatus.NOT_FOUND, "no-such-run", str(error))
         case DagsterRefused():
@@ -194,6 +200,12 @@ def _expected(request: Request, error: Exception) -> Response:
             )
         case _:
             return _unexpected(request, error)
+
+
+def _placed(fault: str) -> tuple[str, str]:
+    """Return the place of a schedule's fault, and what is wrong there."""
+    place, _, message = fault.partition(": ")
+    return place, message
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

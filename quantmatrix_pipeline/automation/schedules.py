@@ -1,86 +1,131 @@
-"""The schedules: constituents and profiles weekly, the chain nightly after the close, coverage hourly.
+"""The entries of the schedules file as Dagster's schedules, and a sensor that says when that file is broken."""
 
-All in exchange time.
-"""
+from __future__ import annotations
 
-from datetime import date
+import os
+import socket
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 
+import psutil
 from dagster import (
     DefaultScheduleStatus,
+    DefaultSensorStatus,
     RunRequest,
-    RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
+    SensorDefinition,
+    SensorEvaluationContext,
     SkipReason,
     schedule,
+    sensor,
 )
 
-from quantmatrix_pipeline.automation import jobs
-from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
+from quantmatrix_pipeline.schedules.entry import Catalogue
+from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force, keep_good
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import coverage as tables
+from quantmatrix_pipeline.warehouse import schedules as claims
 
 SESSION_TAG = "quantmatrix/session"
+FILE_SENSOR = "schedules_file"
+SAME_SECONDS = 10.0
 
 
-def build(cron: str, timezone: str) -> list[ScheduleDefinition]:
-    """Return the schedules; `cron` is the nightly chain's, in `timezone`."""
+def build(settings: Settings, jobs: Collection[str]) -> list[ScheduleDefinition]:
+    """Return a schedule for each entry in force; `jobs` are the names of those that there are."""
+    found = in_force(settings, jobs)
+    exchange = trading_calendar(settings.calendar).timezone
+    return [_build(found, name, str(entry.zone(exchange))) for name, entry in found.catalogue.schedules.items()]
 
-    @schedule(
-        name="nightly_chain",
-        job_name=jobs.RESTORE,
-        cron_schedule=cron,
-        execution_timezone=timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
-    )
-    def nightly_chain(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest | SkipReason:
-        """The guided chain for the newest session closed at the tick; a holiday closes none, and its tick says so."""
-        tick = context.scheduled_execution_time
-        session = platform.newest_session(tick)
-        key = f"chain-{session}"
-        if context.instance.get_runs_count(RunsFilter(tags={"dagster/run_key": key})):
-            return SkipReason(f"no session closed since {session}, whose chain was started before ({tick:%A %Y-%m-%d})")
-        return _run(session, key)
+
+def _build(found: InForce, name: str, timezone: str) -> ScheduleDefinition:
+    entry = found.catalogue.schedules[name]
 
     @schedule(
-        name="weekly_constituents",
-        job_name=jobs.REFRESH_CONSTITUENTS,
-        cron_schedule="0 6 * * 6",
+        name=name,
+        job_name=entry.job,
+        cron_schedule=entry.cron,
         execution_timezone=timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
+        description=entry.description or f"Launches {entry.job}.",
+        default_status=DefaultScheduleStatus.RUNNING if entry.enabled else DefaultScheduleStatus.STOPPED,
+        tags={FINGERPRINT: found.fingerprint},
     )
-    def weekly_constituents(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest:
-        """Index members and tracked set, on Saturday morning."""
-        tick = context.scheduled_execution_time
-        return _run(platform.newest_session(tick), f"constituents-{tick:%Y-%m-%d}")
+    def tick(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest | SkipReason:
+        return _evaluate(found.catalogue, name, context, platform)
 
-    @schedule(
-        name="hourly_coverage",
-        job_name=jobs.REFRESH_COVERAGE,
-        cron_schedule="5 * * * *",
-        execution_timezone=timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
+    return tick
+
+
+def _evaluate(
+    catalogue: Catalogue, name: str, context: ScheduleEvaluationContext, platform: Platform
+) -> RunRequest | SkipReason:
+    at = context.scheduled_execution_time
+    exchange = Exchange(platform.calendar, platform.grace)
+    decided = decide(catalogue, name, at, clock.now(), exchange, DagsterFacts(context.instance, platform))
+    if isinstance(decided, Skip):
+        return SkipReason(decided.reason)
+    # A tick that somebody tries out in the UI has no number, launches nothing, and must take nothing from the daemon.
+    number = context.log_key[-1] if context.log_key else ""
+    if number.isdigit() and (holder := _taken(platform, name, at, number)):
+        return SkipReason(f"already launched by another daemon ({holder}); there should be one")
+    return _request(catalogue, name, decided, at)
+
+
+def _taken(platform: Platform, name: str, at: datetime, number: str) -> str | None:
+    """Take a tick for this daemon, or return which other one has taken it."""
+    by = claims.Evaluation(socket.gethostname(), os.getpid(), number)
+    # Not the clock: claims are about processes, whatever QM_NOW says.
+    holder, before = claims.claim(platform.warehouse, name, at, by, datetime.now(UTC), psutil.pid_exists)
+    if holder is not None:
+        return f"process {holder.pid} on {holder.host}, evaluation {holder.number}"
+    if before is not None and before < timedelta(seconds=SAME_SECONDS):
+        # A second daemon took this very evaluation for an interrupted one. When the first has launched its run, Dagster
+        # finds that by the tick, and launches no other.
+        time.sleep(SAME_SECONDS / 2)
+    return None
+
+
+def _request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> RunRequest:
+    entry = catalogue.schedules[name]
+    tags = entry.run_tags(name)
+    about = f"{at:%Y-%m-%dT%H:%M}"
+    if launch.first is not None and launch.first == launch.last:
+        about = str(launch.last)
+        tags[SESSION_TAG] = about
+    elif launch.first is not None:
+        about = f"{launch.first}..{launch.last}"
+        tags |= {
+            SESSION_TAG: about,
+            "dagster/asset_partition_range_start": str(launch.first),
+            "dagster/asset_partition_range_end": str(launch.last),
+        }
+    return RunRequest(
+        run_key=f"{name}-{about}",
+        run_config=entry.config,
+        tags=tags,
+        partition_key=str(launch.last) if launch.last is not None and launch.first == launch.last else None,
     )
-    def hourly_coverage(context: ScheduleEvaluationContext, platform: Platform) -> RunRequest | SkipReason:
-        """The coverage as of the newest closed session, also when a step of the chain failed before it."""
-        tick = context.scheduled_execution_time
-        session = platform.newest_session(tick)
-        if not chain_has_had_its_turn(context.instance, platform.calendar, session, tick):
-            return SkipReason(f"{session} has just closed; its chain comes first")
-        return _run(session, f"coverage-{tick:%Y-%m-%dT%H}")
-
-    @schedule(
-        name="weekly_profiles",
-        job_name=jobs.REFRESH_PROFILES,
-        cron_schedule="0 7 * * 6",
-        execution_timezone=timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
-    )
-    def weekly_profiles(context: ScheduleEvaluationContext) -> RunRequest:
-        """What companies are, on Saturday morning, an hour after the members whose profiles are asked for."""
-        return RunRequest(run_key=f"profiles-{context.scheduled_execution_time:%Y-%m-%d}")
-
-    return [nightly_chain, weekly_constituents, hourly_coverage, weekly_profiles]
 
 
-def _run(session: date, run_key: str) -> RunRequest:
-    return RunRequest(run_key=run_key, partition_key=str(session), tags={SESSION_TAG: str(session)})
+def sensors(jobs: Collection[str]) -> list[SensorDefinition]:
+    """Return the sensor over the schedules file; `jobs` are the names of those that there are."""
+    known = frozenset(jobs)
+
+    @sensor(name=FILE_SENSOR, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
+        """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing."""
+        tables.beat(platform.warehouse, FILE_SENSOR, clock.now())
+        fault = keep_good(platform.settings, known)
+        if fault is None:
+            return SkipReason("the schedules file is right, and a copy of it kept")
+        context.log.error(f"the last good schedules stay in force: {fault}")
+        return SkipReason(f"the last good schedules stay in force: {fault}")
+
+    return [schedules_file]

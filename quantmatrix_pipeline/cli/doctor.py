@@ -20,6 +20,7 @@ from quantmatrix_pipeline.health import machine, stored
 from quantmatrix_pipeline.health.finding import Finding, Verdict, bad, note, ok
 from quantmatrix_pipeline.health.unattended import unattended
 from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import Settings, load
 from quantmatrix_pipeline.warehouse import migrations, vital_signs
 from quantmatrix_pipeline.warehouse.embedded_programs import MAJOR
@@ -51,6 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
         _source(settings),
         *_vendors(settings),
         machine.redis_answers(settings),
+        _schedules(settings),
         machine.disk(settings),
         _alerts(settings),
     ]
@@ -137,6 +139,13 @@ def _vendors(settings: Settings) -> list[Finding]:
         served = any(settings.vendor(name).usable for name in order)
         found.append((ok if served else note)(f"policy of {capabilities}", shown(order, settings)))
     return found
+
+
+def _schedules(settings: Settings) -> Finding:
+    found = in_force(settings)
+    if found.fault:
+        return bad("schedules", f"those of {found.file.name} stay in force: {found.fault}")
+    return ok("schedules", f"{len(found.catalogue.schedules)} of {found.file}")
 
 
 def _alerts(settings: Settings) -> Finding:

@@ -16,7 +16,7 @@ from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse.embedded import ROLES, SUPERUSER
 from quantmatrix_pipeline.warehouse.locate import embedded
 
-SERVERS = ("api", "ui", "daemon")  # what `qm up` starts
+SERVERS = ("api", "code", "ui", "daemon")  # what `qm up` starts
 LARGEST_BYTES = 10_000_000
 KEPT = 5
 POLL_SECONDS = 0.3

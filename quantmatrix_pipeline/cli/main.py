@@ -30,6 +30,7 @@ from quantmatrix_pipeline.cli import (
     reload,
     repairs,
     retention,
+    schedules,
     status,
     symbols,
     up,
@@ -67,6 +68,7 @@ app.add_typer(ask.app, name="vendors")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(repairs.app, name="repairs")
 app.add_typer(actions.app, name="actions")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(export.app, name="export")
 

@@ -1,12 +1,15 @@
-"""`qm up`: the Dagster UI, its daemon and the read API together, as one process group that ends as one."""
+"""`qm up`: the Dagster UI, its daemon, the code that both serve, and the read API, as one group that ends as one."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,13 +19,22 @@ import typer
 from rich.console import Console
 
 from quantmatrix_pipeline.cli import log_files
+from quantmatrix_pipeline.cli.watch import watch
+from quantmatrix_pipeline.dagster_client import LOCATION
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.resources.dagster_home import prepare
-from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.settings import Reloading, Settings, load
 
 GRACE_SECONDS = 15.0
 ROTATE_SECONDS = 60.0
-WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
+CODE = "code"
+CODE_SECONDS = 120.0  # until the code is loaded; some seconds on an idle machine
+WORKSPACE = """\
+load_from:
+  - grpc_server:
+      socket: {socket}
+      location_name: {location}
+"""
 
 
 def up(
@@ -33,20 +45,33 @@ def up(
     console = Console(soft_wrap=True)
     with console.status("starting PostgreSQL and applying migrations"):
         prepare(settings)
-    code = Supervisor(_commands(settings, host), log_files.folder(settings), console).run(
-        [
-            f"Dagster UI  http://{host}:{settings.ui_port}",
-            f"read API    http://{settings.api_host}:{settings.api_port}/docs",
-            f"logs        {settings.data_dir.resolve() / 'logs'}",
-        ]
-    )
+    # The name of a socket is short by nature, which a data folder's need not be.
+    with tempfile.TemporaryDirectory(prefix="qm-up-") as folder:
+        served = Path(folder) / "code.sock"
+        commands = _commands(settings, host, served)
+        watch(Reloading(), console)
+        code = Supervisor(commands, log_files.folder(settings), console, served).run(
+            [
+                f"Dagster UI  http://{host}:{settings.ui_port}",
+                f"read API    http://{settings.api_host}:{settings.api_port}/docs",
+                f"logs        {settings.data_dir.resolve() / 'logs'}",
+            ]
+        )
     raise typer.Exit(code)
 
 
-def _commands(settings: Settings, host: str) -> dict[str, list[str]]:
+def _commands(settings: Settings, host: str, served: Path) -> dict[str, list[str]]:
+    """Return what to run, by name, in order.
+
+    UI and daemon serve the same code out of one process: what is loaded anew is new for both at once.
+    """
     python = sys.executable
-    workspace = ["-w", str(WORKSPACE)]
+    file = settings.dagster_home / "workspace.yaml"
+    file.write_text(WORKSPACE.format(socket=served, location=LOCATION))
+    code = ["code-server", "start", "-m", "quantmatrix_pipeline.definitions", "--location-name", LOCATION]
+    workspace = ["-w", str(file)]
     return {
+        CODE: [python, "-m", "dagster", *code, "-s", str(served), "--use-python-environment-entry-point"],
         "api": [python, "-m", "quantmatrix_pipeline.api"],
         "ui": [python, "-m", "dagster_webserver", "-h", host, "-p", str(settings.ui_port), *workspace],
         "daemon": [python, "-m", "dagster._daemon", "run", *workspace],
@@ -59,8 +84,9 @@ class Supervisor:
     Dagster's servers start children (code servers) that outlive a parent's SIGTERM; whatever descends from us is ended.
     """
 
-    def __init__(self, commands: dict[str, list[str]], logs: Path, console: Console) -> None:
+    def __init__(self, commands: Mapping[str, list[str]], logs: Path, console: Console, served: Path) -> None:
         self._commands = commands
+        self._served = served
         self._logs = logs
         self._console = console
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -73,12 +99,18 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._rotate()
         try:
-            for name, command in self._commands.items():
-                self._start(name, command)
             for line in announcement:
                 self._console.print(line, highlight=False)
             self._console.print("Ctrl-C stops all of it; the embedded database stays (`qm db stop`)", highlight=False)
-            dead = self._watch()
+            waits = time.monotonic() + CODE_SECONDS
+            waiting = dict(self._commands)
+            for name in (CODE, "api"):
+                self._start(name, waiting.pop(name))
+            dead = self._watch(until=lambda: _listens(self._served) or time.monotonic() > waits)
+            if dead is None and not self._told_to_stop:
+                for name, command in waiting.items():
+                    self._start(name, command)
+                dead = self._watch()
         finally:
             self._end()
         if dead is not None:
@@ -94,9 +126,10 @@ class Supervisor:
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=group
             )
 
-    def _watch(self) -> str | None:
+    def _watch(self, until: Callable[[], bool] = lambda: False) -> str | None:
+        """Wait to be told to stop, or for something; return whoever died before."""
         rotated = time.monotonic()
-        while not self._told_to_stop:
+        while not self._told_to_stop and not until():
             if time.monotonic() - rotated > ROTATE_SECONDS:
                 self._rotate()
                 rotated = time.monotonic()
@@ -132,6 +165,15 @@ class Supervisor:
                 os.killpg(with_group, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 return
+
+
+def _listens(served: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(served))
+        except OSError:
+            return False
+    return True
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -18,7 +18,7 @@ from quantmatrix_pipeline.dagster_client.instigators import (
     stop_schedule,
     stop_sensor,
 )
-from quantmatrix_pipeline.dagster_client.location import reload_location
+from quantmatrix_pipeline.dagster_client.location import jobs, reload_location
 from quantmatrix_pipeline.dagster_client.runs import ENDED, UNDER_WAY, Run, launch, run, runs, terminate
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Instigator",
     "Run",
     "Tick",
+    "jobs",
     "launch",
     "reload_location",
     "reset_schedule",

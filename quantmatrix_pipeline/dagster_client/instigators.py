@@ -27,7 +27,9 @@ _SCHEDULES = (
 query Schedules($repository: RepositorySelector!, $ticks: Int) {
   schedulesOrError(repositorySelector: $repository) {
     __typename
-    ... on Schedules { results { name pipelineName cronSchedule executionTimezone scheduleState { ...state } } }
+    ... on Schedules {
+      results { name pipelineName cronSchedule executionTimezone tags { key value } scheduleState { ...state } }
+    }
     ... on Error { message }
   }
 }
@@ -39,7 +41,9 @@ _SENSORS = (
 query Sensors($repository: RepositorySelector!, $ticks: Int) {
   sensorsOrError(repositorySelector: $repository) {
     __typename
-    ... on Sensors { results { name targets { pipelineName } minIntervalSeconds sensorState { ...state } } }
+    ... on Sensors {
+      results { name targets { pipelineName } minIntervalSeconds tags { key value } sensorState { ...state } }
+    }
     ... on Error { message }
   }
 }
@@ -106,6 +110,8 @@ class Instigator:
         None: it is off, or can't be said.
     ticks
         The last ones, newest first.
+    tags
+        Of its definition.
     """
 
     name: str
@@ -116,6 +122,7 @@ class Instigator:
     every_seconds: int | None
     next_tick: datetime | None
     ticks: tuple[Tick, ...]
+    tags: Mapping[str, str]
     _id: str
 
 
@@ -232,6 +239,7 @@ def _read(
         every_seconds=every_seconds,
         next_tick=instant((state["nextTick"] or {}).get("timestamp")),
         ticks=tuple(_tick(each) for each in state["ticks"]),
+        tags={tag["key"]: tag["value"] for tag in found["tags"]},
         _id=state["id"],
     )
 

@@ -1,8 +1,8 @@
-"""Have a running Dagster load the definitions anew."""
+"""What a running Dagster has loaded, and having it loaded anew."""
 
 from __future__ import annotations
 
-from quantmatrix_pipeline.dagster_client.connection import LOCATION, Dagster, refusal
+from quantmatrix_pipeline.dagster_client.connection import LOCATION, REPOSITORY, Dagster, refusal
 
 RELOAD_SECONDS = 90.0  # a code server is started anew, which takes some seconds, more on a busy machine
 _RELOAD = """
@@ -19,6 +19,22 @@ mutation Reload($location: String!) {
   }
 }
 """
+_JOBS = """
+query Jobs($repository: RepositorySelector!) {
+  repositoryOrError(repositorySelector: $repository) {
+    __typename
+    ... on Repository { jobs { name } }
+    ... on Error { message }
+  }
+}
+"""
+
+
+def jobs(dagster: Dagster) -> list[str]:
+    """Return the names of the jobs that there are."""
+    ours = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    found = dagster.ask(_JOBS, {"repository": ours}, ["Repository"])
+    return sorted(job["name"] for job in found["jobs"] if not job["name"].startswith("__"))
 
 
 def reload_location(dagster: Dagster) -> None:

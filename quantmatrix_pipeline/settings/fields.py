@@ -246,9 +246,12 @@ class Settings(AlertFields, VendorFields):
     lock_wait_seconds: float = Field(600, ge=0, description="how long a step waits for another run of the same step")
     stale_cooldown_minutes: int = Field(60, ge=1, description="pause before a sensor launches another backfill")
     stale_tries: int = Field(3, ge=1, description="backfills that a sensor launches for one session before it gives up")
-    nightly_cron: str = Field(
-        "30 17 * * 1-5",
-        description="the nightly chain, in the exchange's time zone",
+    schedules_file: Path | None = Field(
+        None,
+        description="what runs when; unset: schedules.yaml in QM_DATA_DIR once changed, else the packaged one",
+    )
+    nightly_cron: str | None = Field(
+        None, description="when the packaged nightly chain runs, in the exchange's time zone; unset: 30 17 * * 1-5"
     )
     user_agent: str = Field("quantmatrix-pipeline/0.1 (market data; self-hosted)", description="sent to Wikipedia")
     log_level: LogLevel = Field(
@@ -283,8 +286,8 @@ class Settings(AlertFields, VendorFields):
 
     @field_validator("nightly_cron")
     @classmethod
-    def _five_fields(cls, value: str) -> str:
-        if len(value.split()) != 5:
+    def _five_fields(cls, value: str | None) -> str | None:
+        if value is not None and len(value.split()) != 5:
             raise ValueError("a cron schedule has five fields, such as '30 17 * * 1-5'")
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,11 +131,70 @@ def test_schedules_and_sensors_are_switched_off_and_on_again(dagster: Dagster) -
     assert (queue.running, queue.jobs, queue.every_seconds) == (True, ("work_backfill_queue",), 60)
 
 
+def admin(up: Up) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"{up.api}/api/v1/admin/schedules", headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False
+    )
+
+
+def test_a_schedule_is_paused_and_run_now_by_the_command_line_and_resumed_over_http(
+    dagster: Dagster, installation: Installation, up: Up
+) -> None:
+    port = up.ui.rpartition(":")[2]
+    assert installation.qm("schedules", "pause", "hourly_coverage", QM_UI_PORT=port).code == 0
+    assert not schedules(dagster)["hourly_coverage"].running
+    shown = installation.qm("schedules", "list", "--json", QM_UI_PORT=port)
+    states = {s["name"]: s["state"] for s in json.loads(shown.stdout)["schedules"]}
+    assert (states["hourly_coverage"], states["nightly_chain"], states["history_record"]) == ("paused", "on", "off")
+    with admin(up) as client:
+        assert client.post("/hourly_coverage/resume").json() == {"name": "hourly_coverage", "running": True}
+        assert client.get("/hourly_coverage").json()["running"]
+        launched = client.post("/hourly_coverage/run-now").json()
+        found = ended(dagster, launched["run_id"])
+        assert (found.status, found.job) == ("SUCCESS", "refresh_coverage")
+        assert found.sessions == str(installation.folder.sessions[-1])
+        assert found.tags["qm/schedule"] == "hourly_coverage"
+        assert found.tags["qm/actor"] == "ada"
+        assert launched["url"] == dagster.page(found.run_id)
+        done = [(c["actor"].partition(":")[0], c["action"]) for c in client.get("/audit").json()]
+    assert done == [("ada", "run_now"), ("ada", "resume"), ("qm", "pause")]
+
+
+def test_a_change_over_http_is_live_at_once_and_one_by_hand_within_a_minute_and_a_pause_survives_both(
+    dagster: Dagster, installation: Installation, up: Up
+) -> None:
+    stop_schedule(dagster, "weekly_profiles")
+    with admin(up) as client:
+        entry = client.get("/weekly_profiles").json()["entry"]
+        changed = client.put("/weekly_profiles", json={**entry, "cron": "0 8 * * 6"}).json()
+        assert (changed["live"], changed["note"]) == (True, None)
+        assert schedules(dagster)["weekly_profiles"].cron == "0 8 * * 6"
+        unknown = client.post(
+            f"{up.api}/api/v1/admin/schedules", json={"name": "other", "job": "no_such_job", "cron": "0 0 * * *"}
+        )
+        assert unknown.status_code == 422
+        assert "there is no job 'no_such_job'" in unknown.json()["detail"]
+    file = Path(changed["file"])
+    text = file.read_text()
+    file.write_text("schedules: [")
+    done = installation.qm("schedules", "list", QM_UI_PORT=up.ui.rpartition(":")[2])
+    assert "line 1" in done.stdout
+    assert schedules(dagster)["weekly_profiles"].cron == "0 8 * * 6"
+    file.write_text(text.replace("0 8 * * 6", "0 9 * * 6"))
+    deadline = time.monotonic() + 60
+    while (found := schedules(dagster)["weekly_profiles"]).cron != "0 9 * * 6":
+        assert time.monotonic() < deadline, "the change is not live"
+        time.sleep(1)
+    assert not found.running
+    start_schedule(dagster, "weekly_profiles")
+
+
 def test_a_running_dagster_loads_what_the_file_says_now_and_says_so_when_it_can_not(
     dagster: Dagster, installation: Installation, up: Up
 ) -> None:
     file = Path(installation.more["QM_ENV_FILE"])
     port = up.ui.rpartition(":")[2]
+    (installation.data_dir / "schedules.yaml").unlink(missing_ok=True)  # a changed copy would have the last word
     file.write_text("QM_NIGHTLY_CRON=45 18 * * 1-5\n")
     done = installation.qm("reload", QM_UI_PORT=port)
     assert done.code == 0, done.stderr

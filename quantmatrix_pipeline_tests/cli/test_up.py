@@ -26,7 +26,7 @@ from quantmatrix_pipeline.warehouse.embedded import ROLES, SUPERUSER, EmbeddedSe
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.faults.folders import Folder
 
-UP_SECONDS = 90.0
+UP_SECONDS = 150.0
 GONE_SECONDS = 40.0
 
 

@@ -97,7 +97,7 @@ def test_the_nightly_chain_asks_for_the_session_that_closed_under_its_own_key(
     monkeypatch.setenv("QM_NOW", "2021-12-30T22:30:00Z")
     tick = schedule_tick("nightly_chain", datetime(2021, 12, 30, 17, 30, tzinfo=NEW_YORK), on_disk)
     (run,) = tick.runs
-    assert (run.run_key, run.partition_key) == ("chain-2021-12-30", "2021-12-30")
+    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-30", "2021-12-30")
     assert run.tags["quantmatrix/session"] == "2021-12-30"
 
 
@@ -108,8 +108,8 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave_run(instance: DagsterInstance, session: str) -> None:
-    """Leave a chain in the instance that was started under that session's key and has ended."""
-    tags = {"dagster/run_key": f"chain-{session}"}
+    """Leave a chain in the instance that did that session."""
+    tags = {"dagster/partition": session}
     instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=DagsterRunStatus.SUCCESS, tags=tags))
 
 
@@ -129,7 +129,7 @@ def test_a_tick_since_whose_predecessor_no_session_closed_is_skipped_and_says_so
     leave_run(on_disk, newest)
     done = schedule_tick("nightly_chain", tick, on_disk)
     assert done.runs == []
-    assert str(done.skipped).startswith(f"no session closed since {newest}, whose chain was started before")
+    assert str(done.skipped).startswith(f"no session closed since {newest}, whose run was started before")
     assert f"{tick:%Y-%m-%d}" in str(done.skipped)
 
 
@@ -138,14 +138,14 @@ def test_a_night_that_was_missed_is_made_up_for_on_the_holiday_after_it(
 ) -> None:
     leave_run(on_disk, "2021-12-22")
     (run,) = schedule_tick("nightly_chain", datetime(2021, 12, 24, 17, 30, tzinfo=NEW_YORK), on_disk).runs
-    assert (run.run_key, run.partition_key) == ("chain-2021-12-23", "2021-12-23")
+    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-23", "2021-12-23")
 
 
 def test_on_a_half_day_the_chain_runs_for_that_session(
     environment: None, endless: None, on_disk: DagsterInstance
 ) -> None:
     (run,) = schedule_tick("nightly_chain", datetime(2021, 11, 26, 17, 30, tzinfo=NEW_YORK), on_disk).runs
-    assert run.run_key == "chain-2021-11-26"
+    assert run.run_key == "nightly_chain-2021-11-26"
 
 
 def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor_raises_an_alarm(
@@ -156,7 +156,10 @@ def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor
     tick = datetime(2021, 12, 31, 17, 5, tzinfo=NEW_YORK)
     monkeypatch.setenv("QM_NOW", "2021-12-31T22:05:00Z")
     hourly = schedule_tick("hourly_coverage", tick, on_disk)  # no chain has ended in this instance
-    assert (hourly.runs, hourly.skipped) == ([], f"{TONIGHT} has just closed; its chain comes first")
+    assert (hourly.runs, hourly.skipped) == (
+        [],
+        f"{TONIGHT} has closed, and nightly_chain (restore_daily_coverage) has not ended for it yet",
+    )
     waiting = Sensor("backfill_stale_coverage", on_disk).tick()
     assert waiting.runs == []
     assert "its chain comes first" in str(waiting.skipped)
@@ -164,6 +167,7 @@ def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor
     late = Sensor("backfill_stale_coverage", on_disk).tick()
     assert len(late.runs) == 1, "a chain that is four hours late keeps nobody waiting"
     leave_run(on_disk, str(TONIGHT))
+    monkeypatch.setenv("QM_NOW", "2021-12-31T22:05:00Z")
     assert len(schedule_tick("hourly_coverage", tick, on_disk).runs) == 1, "a chain has ended since"
 
 
@@ -173,10 +177,10 @@ def test_the_hourly_coverage_and_the_weekly_constituents_run_for_the_newest_clos
     folder.write(walk(["SPY"], DAYS))
     monkeypatch.setenv("QM_NOW", "2021-12-31T13:05:00Z")
     (hourly,) = schedule_tick("hourly_coverage", datetime(2021, 12, 31, 8, 5, tzinfo=NEW_YORK), on_disk).runs
-    assert (hourly.run_key, hourly.partition_key) == ("coverage-2021-12-31T08", "2021-12-30")
+    assert (hourly.run_key, hourly.partition_key) == ("hourly_coverage-2021-12-30", "2021-12-30")
     monkeypatch.setenv("QM_NOW", "2021-12-25T11:00:00Z")
     (weekly,) = schedule_tick("weekly_constituents", datetime(2021, 12, 25, 6, 0, tzinfo=NEW_YORK), on_disk).runs
-    assert (weekly.run_key, weekly.partition_key) == ("constituents-2021-12-25", "2021-12-23")
+    assert (weekly.run_key, weekly.partition_key) == ("weekly_constituents-2021-12-23", "2021-12-23")
 
 
 def test_the_coverage_job_of_a_morning_changes_nothing_but_the_coverage(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
+from unittest.mock import patch
 
 from dagster import DagsterInstance, RunRequest, build_schedule_context, build_sensor_context
 
@@ -42,13 +44,17 @@ class Sensor:
 
 
 def schedule_tick(name: str, at: datetime, instance: DagsterInstance) -> Tick:
-    """Evaluate a schedule at one of its instants."""
+    """Evaluate a schedule at one of its instants, at `QM_NOW` where it is set and else at once."""
     definitions = build_defs()
-    with build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=at,
-        repository_def=definitions.get_repository_def(),
-        resources={"platform": Platform()},
-    ) as context:
+    now = os.environ.get("QM_NOW") or at.isoformat()
+    with (
+        patch.dict(os.environ, QM_NOW=now),
+        build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=at,
+            repository_def=definitions.get_repository_def(),
+            resources={"platform": Platform()},
+        ) as context,
+    ):
         result = definitions.resolve_schedule_def(name).evaluate_tick(context)
     return Tick(list(result.run_requests or ()), result.skip_message)

@@ -1,0 +1,100 @@
+"""What a schedule's tick looks up before it launches anything: Dagster's runs, the warehouse, the vendors, the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from quantmatrix_pipeline.automation.watching import UNDER_WAY
+from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.providers.contract import Capability
+from quantmatrix_pipeline.providers.routing.overview import spent_for_today
+from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.entry import Preflight
+
+ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+LOOKED_AT = 50  # a job's newest runs; a session that an older one did is done once more
+LEAST_DISK_GB = 2.0
+
+
+class DagsterFacts:
+    """The facts as of now; see `schedules.decide.Facts`."""
+
+    def __init__(self, instance: DagsterInstance, platform: Platform) -> None:
+        self._instance = instance
+        self._platform = platform
+
+    def newest_session(self, at: datetime) -> date:
+        return self._platform.newest_session(at)
+
+    def newest_done(self, job: str) -> date | None:
+        of_job = RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS, *UNDER_WAY])
+        runs = self._instance.get_runs(of_job, limit=LOOKED_AT)
+        return max((sessions[1] for run in runs if (sessions := sessions_of(run.tags))), default=None)
+
+    def under_way(self, *, job: str | None = None, schedule: str | None = None) -> int:
+        tags = {"qm/schedule": schedule} if schedule else {}
+        return self._instance.get_runs_count(RunsFilter(job_name=job, statuses=UNDER_WAY, tags=tags))
+
+    def has_ended(self, job: str, since: datetime, session: date | None, *, well: bool) -> bool:
+        statuses = [DagsterRunStatus.SUCCESS] if well else ENDED
+        ended = self._instance.get_runs(
+            RunsFilter(job_name=job, statuses=statuses, updated_after=since), limit=LOOKED_AT
+        )
+        return any(
+            session is None or ((of := sessions_of(run.tags)) is not None and of[0] <= session <= of[1])
+            for run in ended
+        )
+
+    def missing(self, check: Preflight, at: datetime) -> str | None:
+        try:
+            match check:
+                case Preflight.DATABASE:
+                    self._platform.warehouse.scalar("SELECT 1")
+                    return None
+                case Preflight.VENDOR_BUDGET:
+                    return self._vendor_budget()
+                case Preflight.DISK:
+                    return self._disk()
+                case Preflight.LAST_SESSION_CLOSED:
+                    return self._open_session(at)
+        except QuantMatrixError as error:
+            return str(error)
+
+    def _vendor_budget(self) -> str | None:
+        router = self._platform.router
+        if router is None:
+            return None
+        daily = (Capability.DAILY_BARS, Capability.GROUPED_BARS)
+        spent = spent_for_today(asyncio.run(router.look()), daily, 1.0)
+        return f"no vendor of daily bars has calls left today: {spent.partition(': ')[2]}" if spent else None
+
+    def _disk(self) -> str | None:
+        folder = self._platform.settings.data_dir.resolve()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(there).free / 1e9
+        return None if free >= LEAST_DISK_GB else f"{free:.1f} GB free under {folder}, {LEAST_DISK_GB:g} are needed"
+
+    def _open_session(self, at: datetime) -> str | None:
+        calendar, day = self._platform.calendar, at.date()
+        near = calendar.sessions_in(day - timedelta(days=1), day + timedelta(days=1))
+        for session, minutes in zip(near.tolist(), calendar.minutes(near).tolist(), strict=True):
+            close = calendar.close(session)
+            final = close + self._platform.grace
+            if close - timedelta(minutes=minutes) <= at < final:
+                return f"the session {session} is final at {final:%Y-%m-%d %H:%M} UTC"
+        return None
+
+
+def sessions_of(tags: Mapping[str, str]) -> tuple[date, date] | None:
+    """Return the first and the last session of a run by its tags; None: it has none."""
+    ends = [tags.get(f"dagster/asset_partition_range_{end}", tags.get("dagster/partition")) for end in ("start", "end")]
+    try:
+        first, last = (date.fromisoformat(str(end)) for end in ends)
+    except ValueError:
+        return None
+    return first, last

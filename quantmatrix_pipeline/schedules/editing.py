@@ -1,0 +1,194 @@
+"""Change schedules: checked, written as a whole, recorded with who did it, and loaded by a running Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from quantmatrix_pipeline.dagster_client import Dagster, jobs, reload_location
+from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError, SchedulesInvalid
+from quantmatrix_pipeline.schedules.entry import Catalogue, Changed, Entry
+from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, replace
+from quantmatrix_pipeline.schedules.reading import parse, unknown_jobs
+from quantmatrix_pipeline.schedules.text import described, with_entry, written
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import schedules as audit
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+LOCK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What a change came to.
+
+    Attributes
+    ----------
+    file
+        Where it was written; None: nothing was different.
+    changes
+        As recorded.
+    live
+        Whether a running Dagster has loaded it.
+    note
+        Why it has not; None where it has.
+    """
+
+    file: Path | None
+    changes: tuple[audit.Change, ...]
+    live: bool
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Somebody who changes schedules.
+
+    Parameters
+    ----------
+    settings
+        They name the file.
+    warehouse
+        Where changes are recorded, with the rights of a writer.
+    dagster
+        Where they are loaded, if it runs.
+    actor
+        Who it is.
+    """
+
+    settings: Settings
+    warehouse: Warehouse
+    dagster: Dagster
+    actor: str
+
+    def put(self, name: str, entry: Entry, now: datetime) -> Edited:
+        """Add an entry, or put it in the place of the one of its name.
+
+        Raises
+        ------
+        SchedulesInvalid
+            The entry, or the file as it is now, has a fault; nothing is written.
+        """
+        return self._change(name, entry, now)
+
+    def remove(self, name: str, now: datetime) -> Edited:
+        """Take an entry away.
+
+        Raises
+        ------
+        NoSuchSchedule
+            There is none of this name.
+        SchedulesInvalid
+            Another entry waits for it, or the file as it is now has a fault; nothing is written.
+        """
+        in_force(self.settings).entry(name)
+        return self._change(name, None, now)
+
+    def replace_all(self, text: str, now: datetime) -> Edited:
+        """Put all entries in the place of those there are; `text` is what a schedules file holds, in YAML or JSON.
+
+        Raises
+        ------
+        SchedulesInvalid
+            It has a fault; nothing is written.
+        """
+        with self._lock():
+            catalogue = self._checked(text)
+            before = in_force(self.settings)
+            changes = _differences(before.catalogue, catalogue, self.actor, "import")
+            for change in changes:
+                if change.schedule in catalogue.schedules:
+                    text = with_entry(text, change.schedule, self._stamped(catalogue.schedules[change.schedule], now))
+            return self._write(text, changes, now, even_if_same=before.fault is not None)
+
+    def _change(self, name: str, entry: Entry | None, now: datetime) -> Edited:
+        with self._lock():
+            before = in_force(self.settings)
+            if before.fault:
+                raise SchedulesInvalid(
+                    str(before.meant), [f"mend it, or import a whole one, before an entry is changed: {before.fault}"]
+                )
+            was = before.catalogue.schedules.get(name)
+            action = "create" if was is None else "delete" if entry is None else "update"
+            difference = differences(was, entry)
+            if not difference:
+                return Edited(None, (), *self._load(before))
+            text = _text(before)
+            text = with_entry(text, name, entry and self._stamped(entry, now))
+            self._checked(text)
+            return self._write(text, [audit.Change(self.actor, action, name, difference)], now)
+
+    def _stamped(self, entry: Entry, now: datetime) -> Entry:
+        return entry.model_copy(update={"changed": Changed(by=self.actor, at=now.replace(microsecond=0))})
+
+    def _checked(self, text: str) -> Catalogue:
+        """Read a text as what will be written, with the jobs that a running Dagster has."""
+        source = str(edited(self.settings))
+        catalogue = parse(text, source)
+        try:
+            faults = unknown_jobs(catalogue, jobs(self.dagster))
+        except QuantMatrixError:
+            return catalogue  # whoever loads it looks at the jobs again
+        if faults:
+            raise SchedulesInvalid(source, faults)
+        return catalogue
+
+    def _write(self, text: str, changes: list[audit.Change], now: datetime, *, even_if_same: bool = False) -> Edited:
+        file = edited(self.settings)
+        if not changes and not even_if_same:
+            return Edited(None, (), *self._load(in_force(self.settings)))
+        before = file.read_bytes() if file.exists() else None
+        try:
+            with audit.recorded(self.warehouse, changes, now):
+                replace(file, text.encode())
+        except Exception:
+            # What could not be recorded is not in force either.
+            if before is None:
+                file.unlink(missing_ok=True)
+            else:
+                replace(file, before)
+            raise
+        replace(last_good(self.settings), text.encode())
+        return Edited(file, tuple(changes), *self._load(in_force(self.settings)))
+
+    def _load(self, found: InForce) -> tuple[bool, str | None]:
+        try:
+            reload_location(self.dagster)
+        except DagsterUnreachable as error:
+            return False, f"it is in force when Dagster starts: {error}"
+        except QuantMatrixError as error:
+            return False, str(error)
+        return True, None
+
+    def _lock(self) -> FileLock:
+        file = edited(self.settings)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_SECONDS)
+
+
+def differences(before: Entry | None, after: Entry | None) -> dict[str, tuple[Any, Any]]:
+    """Return what differs, field -> (before, after); `changed` does not count."""
+    was, now = (_plain(entry) for entry in (before, after))
+    return {field: (was.get(field), now.get(field)) for field in {**was, **now} if was.get(field) != now.get(field)}
+
+
+def _plain(entry: Entry | None) -> Mapping[str, Any]:
+    return {} if entry is None else {field: v for field, v in described(entry).items() if field != "changed"}
+
+
+def _differences(before: Catalogue, after: Catalogue, actor: str, action: str) -> list[audit.Change]:
+    names = {**before.schedules, **after.schedules}
+    found = {name: differences(before.schedules.get(name), after.schedules.get(name)) for name in names}
+    return [audit.Change(actor, action, name, difference) for name, difference in found.items() if difference]
+
+
+def _text(found: InForce) -> str:
+    """Return the text of the entries in force, with its comments where the file holds just these."""
+    text = found.file.read_text(encoding="utf-8")
+    # QM_NIGHTLY_CRON may have the last word on the packaged file; in a copy of it, what is in force is written down.
+    return text if parse(text, str(found.file)) == found.catalogue else written(found.catalogue)

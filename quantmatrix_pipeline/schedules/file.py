@@ -1,0 +1,158 @@
+"""The schedules file in force: which one it is, what it holds, and what stays in force while it is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantmatrix_pipeline.errors import NoSuchSchedule, SchedulesInvalid
+from quantmatrix_pipeline.schedules.cron import checked
+from quantmatrix_pipeline.schedules.entry import Catalogue, Entry
+from quantmatrix_pipeline.schedules.reading import parse, unknown_jobs
+from quantmatrix_pipeline.settings import Settings
+
+PACKAGED = Path(__file__).resolve().parents[1] / "automation" / "schedules.yaml"
+NIGHTLY = "nightly_chain"
+
+FINGERPRINT = "qm/schedules"  # tag of each schedule in Dagster: of which entries it was made
+
+Version = tuple[str, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The schedules in force.
+
+    Attributes
+    ----------
+    catalogue
+        The entries.
+    file
+        Where they were read.
+    meant
+        The file that should be in force; another than `file` while it is broken.
+    fault
+        What is wrong with it; None: nothing.
+    """
+
+    catalogue: Catalogue
+    file: Path
+    meant: Path
+    fault: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes when an entry does."""
+        return hashlib.sha256(self.catalogue.model_dump_json().encode()).hexdigest()[:16]
+
+    def entry(self, name: str) -> Entry:
+        """Return an entry.
+
+        Raises
+        ------
+        NoSuchSchedule
+            There is none of this name.
+        """
+        try:
+            return self.catalogue.schedules[name]
+        except KeyError:
+            known = ", ".join(self.catalogue.schedules)
+            raise NoSuchSchedule(f"there is no schedule {name!r} in {self.file}; it has {known}") from None
+
+
+def chosen(settings: Settings) -> Path:
+    """Return what should be in force: QM_SCHEDULES_FILE, else the copy in QM_DATA_DIR, else the packaged file."""
+    copy = edited(settings)
+    return settings.schedules_file or (copy if copy.exists() else PACKAGED)
+
+
+def edited(settings: Settings) -> Path:
+    """Return the file that a change is written to."""
+    return settings.schedules_file or settings.data_dir.resolve() / "schedules.yaml"
+
+
+def last_good(settings: Settings) -> Path:
+    """Return where what was in force last is kept, for as long as the file is broken."""
+    return settings.data_dir.resolve() / "schedules.last-good.yaml"
+
+
+def in_force(settings: Settings, jobs: Collection[str] | None = None) -> InForce:
+    """Return the schedules in force.
+
+    A file that is broken or gone takes nothing down: what `keep_good` kept last is in force instead, and else what is
+    packaged.
+
+    Parameters
+    ----------
+    settings
+        They name the file.
+    jobs
+        The jobs that there are, of which an entry must name one; None: who asks doesn't know them.
+    """
+    meant = chosen(settings)
+    try:
+        return InForce(_read(meant, settings, jobs), meant, meant, None)
+    except SchedulesInvalid as error:
+        fault = str(error)
+    for other in (last_good(settings), PACKAGED):
+        try:
+            return InForce(_read(other, settings, jobs), other, meant, fault)
+        except SchedulesInvalid:
+            continue
+    raise SchedulesInvalid(str(PACKAGED), ["the packaged file itself is broken; install the package again"])
+
+
+def keep_good(settings: Settings, jobs: Collection[str] | None = None) -> str | None:
+    """Keep a copy of the file in force for when it is broken; return what is wrong with it now, None if nothing."""
+    found = in_force(settings, jobs)
+    kept = last_good(settings)
+    if found.fault is None:
+        text = found.file.read_bytes()
+        if not kept.exists() or kept.read_bytes() != text:
+            replace(kept, text)
+    return found.fault
+
+
+def version(settings: Settings) -> Version:
+    """Return what changes when the file that should be in force does; None: it is gone."""
+    file = chosen(settings)
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return str(file), status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Put a file in place as a whole: whoever reads sees the old one or the new one, also after a crash."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    with new.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    if file.exists():
+        new.chmod(file.stat().st_mode & 0o777)
+    new.replace(file)
+
+
+def _read(file: Path, settings: Settings, jobs: Collection[str] | None) -> Catalogue:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SchedulesInvalid(str(file), ["no such file"]) from None
+    except OSError as error:
+        raise SchedulesInvalid(str(file), [f"can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise SchedulesInvalid(str(file), ["no text in UTF-8"]) from None
+    catalogue = parse(text, str(file))
+    if jobs is not None and (faults := unknown_jobs(catalogue, jobs)):
+        raise SchedulesInvalid(str(file), faults)
+    if file == PACKAGED and settings.nightly_cron is not None:
+        # Whoever keeps schedules of their own says it there.
+        nightly = catalogue.schedules[NIGHTLY].model_copy(update={"cron": checked(settings.nightly_cron)})
+        catalogue = catalogue.model_copy(update={"schedules": {**catalogue.schedules, NIGHTLY: nightly}})
+    return catalogue

@@ -1,0 +1,110 @@
+"""What people do with a schedule in a running Dagster: pause it, resume it, run it now; recorded with who did it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.dagster_client import UNDER_WAY, Dagster, launch, runs, start_schedule, stop_schedule
+from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.schedules.decide import Exchange, missed
+from quantmatrix_pipeline.schedules.entry import Entry, Partition
+from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import schedules as audit
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+LOOKED_AT = 50
+
+
+def exchange(settings: Settings) -> Exchange:
+    """Return the sessions that the settings name."""
+    return Exchange(trading_calendar(settings.calendar), timedelta(minutes=settings.close_grace_minutes))
+
+
+def pause(dagster: Dagster, warehouse: Warehouse, name: str, actor: str, now: datetime) -> None:
+    """Let a schedule tick no more until it is resumed, whatever happens to its entry or to Dagster.
+
+    Raises
+    ------
+    DagsterUnreachable, DagsterRefused
+        No Dagster runs, or it has no such schedule.
+    """
+    with audit.recorded(warehouse, [audit.Change(actor, "pause", name, {})], now):
+        stop_schedule(dagster, name)
+
+
+def resume(dagster: Dagster, warehouse: Warehouse, name: str, actor: str, now: datetime) -> None:
+    """Let a schedule tick, whether its entry is enabled or not.
+
+    Raises
+    ------
+    DagsterUnreachable, DagsterRefused
+        No Dagster runs, or it has no such schedule.
+    """
+    with audit.recorded(warehouse, [audit.Change(actor, "resume", name, {})], now):
+        start_schedule(dagster, name)
+
+
+def run_now(
+    dagster: Dagster,
+    warehouse: Warehouse,
+    settings: Settings,
+    name: str,
+    entry: Entry,
+    actor: str,
+    now: datetime,
+    session: date | None = None,
+) -> str:
+    """Launch a schedule's run now, whatever its conditions are, and return the run's id.
+
+    Parameters
+    ----------
+    dagster, warehouse, settings
+        Where it runs, where it is recorded, which source serves the sessions.
+    name, entry
+        The schedule.
+    actor, now
+        Who, and when.
+    session
+        The session; None: those the entry's next tick would be about, and the newest where there is none.
+
+    Raises
+    ------
+    NotASession
+        `session` is none.
+    DagsterUnreachable, DagsterRefused
+        No Dagster runs, or the job is none of its.
+    """
+    tags = entry.run_tags(name) | {"qm/actor": actor}
+    due = _due(dagster, warehouse, settings, entry, now, session)
+    if due is not None:
+        tags["quantmatrix/session"] = str(due[0]) if due[0] == due[1] else f"{due[0]}..{due[1]}"
+    one = str(due[0]) if due and due[0] == due[1] else None
+    several = (str(due[0]), str(due[1])) if due and due[0] != due[1] else None
+    run_id = launch(dagster, entry.job, config=entry.config, tags=tags, partition=one, partitions=several)
+    with audit.recorded(warehouse, [audit.Change(actor, "run_now", name, {}, run_id)], now):
+        return run_id
+
+
+def newest_done(dagster: Dagster, job: str) -> date | None:
+    """Return the newest session that a run of a job did, or is about to do."""
+    found = runs(dagster, job=job, statuses=("SUCCESS", *UNDER_WAY), limit=LOOKED_AT)
+    ends = [run.sessions.rpartition("..")[2] for run in found if run.sessions]
+    return max(map(date.fromisoformat, ends), default=None)
+
+
+def _due(
+    dagster: Dagster, warehouse: Warehouse, settings: Settings, entry: Entry, now: datetime, session: date | None
+) -> tuple[date, date] | None:
+    if entry.partition is Partition.NONE:
+        return None
+    sessions = exchange(settings)
+    if session is not None:
+        return sessions.calendar.require_session(session), session
+    source = select(settings, warehouse).provider
+    newest = source.newest_session(sessions.calendar.newest_closed(now, sessions.grace))
+    if entry.partition is Partition.MISSED:
+        due = missed(sessions.calendar, newest_done(dagster, entry.job), newest, entry.catch_up)
+        if due:
+            return due[0], due[-1]
+    return newest, newest

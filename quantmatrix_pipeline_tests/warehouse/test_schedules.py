@@ -1,0 +1,73 @@
+"""Who takes a tick when two ask for it, and what was done to schedules: kept with the deed, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.schedules import Change, Evaluation, changes, claim, recorded
+
+NOW = datetime(2026, 11, 27, 22, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def warehouse(database_url: str) -> Iterator[Warehouse]:
+    warehouse = Warehouse(database_url)
+    yield warehouse
+    warehouse.close()
+
+
+def by(pid: int, host: str = "here", number: str = "1") -> Evaluation:
+    return Evaluation(host, pid, number)
+
+
+def test_of_many_at_once_one_takes_a_tick_and_the_others_hear_who(warehouse: Warehouse) -> None:
+    def ask(pid: int, number: str = "1") -> tuple[Evaluation | None, timedelta | None]:
+        return claim(warehouse, "nightly", NOW, by(pid, number=number), NOW, lambda pid: True)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(100, 116)))
+    assert answers.count((None, None)) == 1
+    winner = 100 + answers.index((None, None))
+    assert {holder for holder, _ in answers if holder} == {by(winner)}
+    assert ask(winner) == (None, timedelta(0)), "its own claim is no obstacle: a tick that failed is tried again"
+    assert ask(winner, "2") == (by(winner), None), "two daemons may share a code server"
+    assert claim(warehouse, "nightly", NOW + timedelta(days=1), by(1), NOW, lambda pid: True) == (None, None)
+    assert claim(warehouse, "weekly", NOW, by(1), NOW, lambda pid: True) == (None, None)
+
+
+def test_what_a_dead_process_took_is_taken_over_and_old_claims_are_forgotten(warehouse: Warehouse) -> None:
+    assert claim(warehouse, "nightly", NOW, by(1), NOW, lambda pid: True) == (None, None)
+    assert claim(warehouse, "nightly", NOW, by(2), NOW, lambda pid: False) == (None, None)
+    assert claim(warehouse, "nightly", NOW, by(1), NOW, lambda pid: True) == (by(2), None)
+    soon, late = NOW + timedelta(seconds=119), NOW + timedelta(minutes=2)
+    assert claim(warehouse, "nightly", NOW, by(3, "there"), soon, lambda pid: False) == (by(2), None)
+    assert claim(warehouse, "nightly", NOW, by(3, "there"), late, lambda pid: False) == (None, None)
+    assert claim(warehouse, "other", NOW, by(9), NOW + timedelta(days=40), lambda pid: True) == (None, None)
+    assert warehouse.scalar("SELECT count(*) FROM schedule_claims") == 1
+
+
+def test_a_change_is_recorded_together_with_what_it_is_about_or_not_at_all(
+    warehouse: Warehouse, server: EmbeddedServer, database_url: str
+) -> None:
+    one = Change("ada", "update", "nightly", {"cron": ("0 1 * * *", "0 2 * * *"), "enabled": (True, False)})
+    with recorded(warehouse, [one], NOW):
+        pass
+    with pytest.raises(OSError, match="full"), recorded(warehouse, [Change("bob", "delete", "nightly", {})], NOW):
+        raise OSError("full")
+    with recorded(warehouse, [Change("eve", "run_now", "weekly", {}, "run-1")], NOW + timedelta(hours=1)):
+        pass
+    newest, first = changes(warehouse)
+    assert (newest.actor, newest.action, newest.run_id) == ("eve", "run_now", "run-1")
+    assert (first.actor, first.difference, first.at) == ("ada", one.difference, NOW)
+    assert [c.actor for c in changes(warehouse, "nightly")] == ["ada"]
+    assert len(changes(warehouse, limit=1)) == 1
+    writer = server.url(database_url.rpartition("/")[2], "qm_writer")
+    with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("UPDATE schedule_audit SET actor = 'mallory'")
