@@ -123,7 +123,8 @@ def restore(url: str, archive: Path, schema: str) -> None:
         rights = b""
         if rights_of_later:
             rights = programs.run("pg_restore", f"--use-list={lists / 'rights'}", "--file=-", str(archive))
-        _pour(programs, url, archive, lists / "kept", _before(schema), _of_whoever_restores(rights), server)
+        after = for_server(server, _of_whoever_restores(rights))
+        _pour(programs, url, archive, lists / "kept", _before(schema), after, server)
 
 
 def _before(schema: str) -> bytes:
@@ -132,6 +133,13 @@ def _before(schema: str) -> bytes:
     )
     # Migration 0001 makes Dagster's schema beside the warehouse and will not run again.
     return (_ROLES + clear.as_string(None) + "CREATE SCHEMA IF NOT EXISTS dagster;\n").encode()
+
+
+def for_server(server: str, beginning: bytes) -> bytes:
+    """Return the beginning of a script of pg_restore without the setting that a server before version 17 refuses."""
+    if int(server.split(".")[0]) >= 17:
+        return beginning
+    return beginning.replace(b"\nSET transaction_timeout = 0;\n", b"\n", 1)
 
 
 def _of_whoever_restores(rights: bytes) -> bytes:
@@ -184,10 +192,7 @@ def _script(programs: ClientPrograms, archive: Path, use_list: Path, server: str
     assert process.stdout is not None
     complaints = listen(process.stderr)
     try:
-        first = process.stdout.read(CHUNK)
-        if int(server.split(".")[0]) < 17:  # whose servers do not know this one
-            first = first.replace(b"\nSET transaction_timeout = 0;\n", b"\n", 1)
-        yield first
+        yield for_server(server, process.stdout.read(CHUNK))
         while piece := process.stdout.read(CHUNK):
             yield piece
     finally:

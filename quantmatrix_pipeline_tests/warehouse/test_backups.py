@@ -28,6 +28,7 @@ from quantmatrix_pipeline.warehouse import migrations
 from quantmatrix_pipeline.warehouse.client_programs import ClientPrograms
 from quantmatrix_pipeline.warehouse.embedded import SUPERUSER, EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.restore import for_server
 from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 from quantmatrix_pipeline_tests.faults import chain
 
@@ -216,6 +217,17 @@ def test_an_archive_that_breaks_off_in_the_middle_of_a_restore_changes_nothing(
         with spoilt(dump, broken), pytest.raises(BackupError):
             restore(place.settings, taken.name, overwrite=True)
         assert Warehouse(place.url).scalar("SELECT name FROM instruments") == "new"
+
+
+@pytest.mark.parametrize(("server_version", "known"), [("15.18", False), ("17.0", True)])
+def test_a_server_before_17_is_not_asked_for_a_setting_that_it_does_not_know(
+    filled: Place, taken: Taken, server_version: str, known: bool
+) -> None:
+    archive = str(filled.folder / taken.name / "warehouse.dump")
+    programs = ClientPrograms.fitting(filled.url, server_version)
+    script = programs.run("pg_restore", "--file=-", "--section=pre-data", archive)
+    assert b"\nSET transaction_timeout" in script
+    assert (b"\nSET transaction_timeout" in for_server(server_version, script)) is known
 
 
 @pytest.mark.parametrize("victim", ["pg_dump", "ourselves"])
