@@ -34,7 +34,7 @@ class Policy:
     links: Links
     by_owner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usable: frozenset[str] = frozenset()
-    cooldown: timedelta = timedelta(hours=1)
+    cooldown: timedelta = timedelta(hours=6)
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:

@@ -168,8 +168,9 @@ class AlertFields(BaseSettings):
     alert_routes: Routes | None = Field(
         None, description="channels by asset owner, such as 'team:market-data=slack,email; me@example.com=playground'"
     )
+    # Coverage is looked at hourly: a cause that lasts is told four times a day, and not with every look.
     alert_cooldown_minutes: int = Field(
-        60, ge=0, le=10_080, description="so long nothing more is said of a cause that was told"
+        360, ge=0, le=10_080, description="so long nothing more is said of a cause that was told"
     )
     digest_channels: Channels | None = Field(None, description="who gets a digest after the nightly chain; unset: none")
     ui_url: str | None = Field(None, description="the Dagster UI in links; unset: http://127.0.0.1:<QM_UI_PORT>")

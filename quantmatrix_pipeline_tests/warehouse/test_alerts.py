@@ -80,6 +80,7 @@ class Installation:
 def here(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     for name in {name for names in VARIABLES.values() for name in names} | {"QM_ENV_FILE"}:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QM_ALERT_COOLDOWN_MINUTES", "60")
     warehouse = Warehouse(database_url)
     yield Installation(warehouse)
     warehouse.close()
