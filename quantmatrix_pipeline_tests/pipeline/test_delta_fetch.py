@@ -37,7 +37,7 @@ def test_the_first_run_writes_bars_snapshots_history_and_an_ok_coverage(
     assert done.facts["coverage_report"]["headline"] == f"{TONIGHT} ok: 3 of 3 instruments fresh (100.0%)"
     assert warehouse.scalar("SELECT status FROM coverage_snapshots WHERE session = :d", d=TONIGHT) == "ok"
     assert {name: c.passed for name, c in done.checks.items()} == dict.fromkeys(done.checks, True)
-    assert len(done.checks) == 8
+    assert len(done.checks) == 11
 
 
 def test_the_second_run_asks_for_nothing_and_changes_nothing(
