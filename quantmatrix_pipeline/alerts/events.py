@@ -44,12 +44,15 @@ class Wishes:
         Whether nothing is told.
     slow_after_s
         From which duration on it counts as slow; None: it never does.
+    pushed
+        Whether its duration goes to the Pushgateway, where one is set.
     """
 
     on: frozenset[str] = frozenset({FAILURE, SLOW})
     channels: tuple[str, ...] = ()
     muted: bool = False
     slow_after_s: float | None = None
+    pushed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def _say(
     now = instant()
     if platform.settings.pushgateway_url is not None:
         with platform.warehouse.begin() as connection:
-            for run in ended:
+            for run in (run for run in ended if run.wishes.pushed):
                 outbox.queue(connection, [(PUSHGATEWAY, None)], duration(run).as_json(), now, once=run.run_id)
     final = [run for run in ended if not _comes_again(context, run)]
     verdict = troubles.judge(final, incidents.broken(platform.warehouse))

@@ -26,13 +26,14 @@ OUTCOMES = {
     DagsterRunStatus.FAILURE: "failure",
     DagsterRunStatus.CANCELED: "canceled",
 }
-ON, CHANNELS, MUTE, SLOW_AFTER, POOL, SYMBOLS = (
+ON, CHANNELS, MUTE, SLOW_AFTER, POOL, SYMBOLS, PUSHED = (
     "qm/alert_on",
     "qm/channels",
     "qm/mute",
     "qm/slow_after_s",
     "qm/pool",
     "qm/symbols",
+    "qm/pushgateway",
 )
 STOPPED_BY_CHECK = "DagsterAssetCheckFailedError"
 # A range run has events per session: the counts of its last steps say what it did.
@@ -97,6 +98,7 @@ def wishes(tags: Mapping[str, str]) -> Wishes:
         channels=channels,
         muted=tags.get(MUTE, "").lower() not in ("", "false", "0", "no"),
         slow_after_s=slow_after,
+        pushed=tags.get(PUSHED, "").lower() not in ("false", "0", "no"),
     )
 
 

@@ -20,8 +20,10 @@ from dagster import (
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 from dagster._core.events import JobFailureData
 
+from quantmatrix_pipeline.alerts.events import Wishes
 from quantmatrix_pipeline.automation.alerts import DELIVERY, FRESHNESS, RUNS
 from quantmatrix_pipeline.automation.run_events import EndedCursor
+from quantmatrix_pipeline.automation.run_reports import wishes
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -172,6 +174,16 @@ def test_tags_of_a_run_mute_it_send_it_elsewhere_and_ask_to_hear_of_success_and_
     kinds = [title.split()[0] for title in playground.titles]
     assert kinds == ["FAILED", "RECOVERED:", "OK"]
     assert [title.split()[0] for title in team.titles] == ["FAILED", "RECOVERED:"]
+
+
+def test_tags_say_what_is_told_and_pushed_and_one_that_cannot_be_read_counts_as_absent() -> None:
+    assert wishes({}) == Wishes()
+    read = wishes(
+        {"qm/alert_on": "nothing", "qm/channels": "slack,email", "qm/slow_after_s": "90", "qm/pushgateway": "false"}
+    )
+    assert (read.on, read.channels) == ({"nothing"}, ("slack", "email"))
+    assert (read.slow_after_s, read.pushed, read.muted) == (90.0, False, False)
+    assert wishes({"qm/channels": "sistem_status", "qm/slow_after_s": "soon", "qm/mute": "no"}) == Wishes()
 
 
 # --- the digest ------------------------------------------------------------------------------------------------------
