@@ -19,7 +19,7 @@ from quantmatrix_pipeline.automation import history, jobs, symbols
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.automation.watching import Look, chain_under_way
 from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
-from quantmatrix_pipeline.coverage.report import coverage_as_of, stale_symbols
+from quantmatrix_pipeline.coverage.report import stale_as_of
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.missed import missed_sessions
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -47,12 +47,9 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         now = clock.now()
         look = Look(STALE, platform, context.instance, context.cursor, now)
         session = platform.newest_session()
-        report = coverage_as_of(
-            platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target
-        )
-        every = stale_symbols(report)
+        expected, every = stale_as_of(platform.warehouse, platform.calendar, session)
         if not every:
-            return SkipReason(f"all {report.expected} expected instruments are fresh as of {session}")
+            return SkipReason(f"all {expected} expected instruments are fresh as of {session}")
         if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):
             return SkipReason(f"{len(every)} stale as of {session}, which has just closed; its chain comes first")
         if tables.newest(platform.warehouse) is None:

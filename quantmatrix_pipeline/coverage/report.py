@@ -25,11 +25,7 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
     tracked = universe.tracked(warehouse)
     expected = [t for t in tracked if t.delisted_on is None or t.delisted_on > session]
     ids = [t.instrument_id for t in expected]
-    newest = bar_tables.last_sessions(warehouse, ids, session)
-    last_bar = np.array([newest.get(i, "NaT") for i in ids], dtype="datetime64[D]")
-    ages = calendar.age(last_bar, session)
-    ages[ages > 0] -= _excused(warehouse, calendar, ids, last_bar, session)[ages > 0]
-    bucket = [bucket_of(None if age == NO_BAR else age) for age in ages.tolist()]
+    bucket = _buckets(warehouse, calendar, ids, session)
     stale: dict[str, list[str]] = {name: [] for name in BUCKETS if name != FRESH}
     for t, name in zip(expected, bucket, strict=True):
         if name != FRESH:
@@ -55,6 +51,26 @@ def coverage_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: dat
     )
     reasons, job = diagnose(report)
     return replace(report, reasons=reasons, job=job)
+
+
+def stale_as_of(warehouse: Warehouse, calendar: TradingCalendar, session: date) -> tuple[int, list[str]]:
+    """Return how many instruments are expected, and every symbol that a stale-only backfill must ask for, sorted.
+
+    The same as `stale_symbols(coverage_as_of(...))`, but only those without the session's bar are looked at: most often
+    there are none, and a sensor asks each minute.
+    """
+    expected, lacking = coverage_tables.lacking(warehouse, session)
+    bucket = _buckets(warehouse, calendar, list(lacking), session)
+    return expected, sorted(symbol for symbol, name in zip(lacking.values(), bucket, strict=True) if name != FRESH)
+
+
+def _buckets(warehouse: Warehouse, calendar: TradingCalendar, ids: Sequence[int], session: date) -> list[str]:
+    """Return the bucket of each instrument's newest bar."""
+    newest = bar_tables.last_sessions(warehouse, ids, session)
+    last_bar = np.array([newest.get(i, "NaT") for i in ids], dtype="datetime64[D]")
+    ages = calendar.age(last_bar, session)
+    ages[ages > 0] -= _excused(warehouse, calendar, ids, last_bar, session)[ages > 0]
+    return [bucket_of(None if age == NO_BAR else age) for age in ages.tolist()]
 
 
 def _grouped(buckets: Mapping[int, str], groups: Mapping[int, Iterable[str]]) -> dict[str, dict[str, int]]:

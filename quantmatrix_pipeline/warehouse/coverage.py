@@ -41,6 +41,28 @@ def filled(warehouse: Warehouse, session: date, instrument_ids: Sequence[int], *
     return Filled(row.snapshots, row.history, row.unusable)
 
 
+def lacking(warehouse: Warehouse, session: date) -> tuple[int, dict[int, str]]:
+    """Return how many tracked instruments are not delisted as of a session, and instrument_id -> symbol of those that
+    have no proved bar of it.
+    """
+    rows = warehouse.rows(
+        """
+        WITH expected AS MATERIALIZED (
+            SELECT u.instrument_id FROM symbol_universe u JOIN instruments i USING (instrument_id)
+            WHERE u.active AND (i.delisted_on IS NULL OR i.delisted_on > :session)
+        ), present AS MATERIALIZED (
+            SELECT instrument_id FROM price_data_1d WHERE session = :session AND quality_score > 0
+        )
+        SELECT (SELECT count(*) FROM expected) AS expected, e.instrument_id, s.symbol
+        FROM (SELECT instrument_id FROM expected EXCEPT SELECT instrument_id FROM present) e
+        JOIN instrument_symbols s ON s.instrument_id = e.instrument_id AND s.valid_to IS NULL
+        UNION ALL SELECT (SELECT count(*) FROM expected), NULL, NULL
+        """,
+        session=session,
+    )
+    return rows[0].expected, {row.instrument_id: row.symbol for row in rows if row.instrument_id is not None}
+
+
 def save(
     warehouse: Warehouse,
     *,

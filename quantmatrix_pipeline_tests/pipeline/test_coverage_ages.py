@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from quantmatrix_pipeline.coverage.report import coverage_as_of
+from quantmatrix_pipeline.coverage.report import coverage_as_of, stale_as_of, stale_symbols
 from quantmatrix_pipeline.coverage.state import CoverageReport
 from quantmatrix_pipeline.ingest.daily import ingest_daily
 from quantmatrix_pipeline.resources.platform import Platform
@@ -21,7 +21,9 @@ TEN = [f"S{n}" for n in range(9)] + ["SPY"]
 
 
 def report(warehouse: Warehouse, session: date = TONIGHT) -> CoverageReport:
-    return coverage_as_of(warehouse, CALENDAR, session, target=0.9)
+    found = coverage_as_of(warehouse, CALENDAR, session, target=0.9)
+    assert stale_as_of(warehouse, CALENDAR, session) == (found.expected, stale_symbols(found)), "the short look differs"
+    return found
 
 
 @pytest.mark.parametrize(
