@@ -9,10 +9,11 @@ The data's way through this package, top to bottom::
     indicators   every number computed from bars, on panels (pure)
     snapshots    bars -> indicators -> latest snapshot and immutable history
     coverage     how fresh all of it is, and why not
-    api          reads, and nothing else
+    api          reads; what changes things takes an admin key
 
 ``universe`` says which instruments all this is done for. ``assets``, ``checks``, ``automation`` and ``resources`` are
 the Dagster faces of the same functions; ``definitions.build_defs`` puts them together; ``cli`` is the ``qm`` command.
+``schedules`` says what runs when, as data; ``dagster_client`` speaks to a Dagster that runs elsewhere.
 """
 
 __version__ = "0.1.0"
