@@ -10,6 +10,7 @@ import numpy as np
 
 from quantmatrix_pipeline.bars.batch import FIELDS, BarBatch, Basis, Floats
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.bench import completeness
 from quantmatrix_pipeline.bench.dataset import LAST
 from quantmatrix_pipeline.bench.load import Fetched, fetch, require, store
 from quantmatrix_pipeline.bench.measure import Measured, Samples, Series, measured
@@ -103,7 +104,7 @@ def run(space: Workspace, repeats: int = 5) -> list[Measured]:
         *_percentiles(series, f"one symbol's {SESSIONS:,} bars", "one", 15),
         *_percentiles(series, f"{EVERYONE:,} symbols at a session", "all", 100),
     ]
-    return rows + _restating(space, repeats)
+    return rows + _restating(space, repeats) + completeness.run(space, repeats)
 
 
 def _writes(

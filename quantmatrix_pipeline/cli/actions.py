@@ -20,6 +20,7 @@ from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.bars.thresholds import Thresholds
 from quantmatrix_pipeline.errors import ConfigurationError, UnknownSymbol
 from quantmatrix_pipeline.ingest.actions_by_hand import ByHand
+from quantmatrix_pipeline.ingest.mend import OFF
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.settings import Settings, load
 from quantmatrix_pipeline.warehouse import action_list, instruments
@@ -114,6 +115,7 @@ def _by_hand(settings: Settings, warehouse: Warehouse, note: str, by: str | None
         note=note.strip(),
         now=clock.now(),
         lock_wait_seconds=settings.lock_wait_seconds,
+        repair_at=settings.repair_confidence if settings.repair else OFF,
         thresholds=Thresholds.of(settings),
     )
 

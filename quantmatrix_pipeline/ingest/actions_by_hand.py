@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from quantmatrix_pipeline.bars.repair.catalogue import MIN_CONFIDENCE
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.split_evidence import OPERATOR, RESTORED_BY_HAND, SAID_BY_HAND, WITHDRAWN_BY_HAND
 from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.errors import NoSuchAction
 from quantmatrix_pipeline.ingest.dividends import settle_dividends
+from quantmatrix_pipeline.ingest.reconsider import reconsider
 from quantmatrix_pipeline.ingest.splits import SplitKeeper
 from quantmatrix_pipeline.warehouse import action_list, universe
 from quantmatrix_pipeline.warehouse.action_list import Action
@@ -32,6 +34,8 @@ class ByHand:
         When.
     lock_wait_seconds
         How long a run that writes bars is waited for.
+    repair_at
+        The confidence from which a faulty bar is repaired, `mend.OFF` for none.
     thresholds
         From where on bars are flagged.
     """
@@ -45,6 +49,7 @@ class ByHand:
         note: str,
         now: datetime,
         lock_wait_seconds: float,
+        repair_at: float = MIN_CONFIDENCE,
         thresholds: Thresholds = DEFAULT_THRESHOLDS,
     ) -> None:
         self._warehouse = warehouse
@@ -52,6 +57,7 @@ class ByHand:
         self._evidence = json.dumps({"by": by, "note": note})
         self._now = now
         self._lock_wait_seconds = lock_wait_seconds
+        self._repair_at = repair_at
         self._thresholds = thresholds
 
     def add(self, instrument_id: int, action: Mapping[str, object]) -> Action:
@@ -116,6 +122,10 @@ class ByHand:
         verdict = {"in_force": in_force, "reason": reason, "rivals": [], "evidence": self._evidence}
         keeper.rule([{"action_id": a.action_id, **verdict} for a in chosen], ids)
         keeper.settle(also=ids)
+        reconsider(
+            self._warehouse, self._calendar, keeper.changed, self._now, repair_at=self._repair_at,
+            thresholds=self._thresholds,
+        )  # fmt: skip
         settle_dividends(self._warehouse, self._now)
 
     def _keeper(self, instrument_ids: Sequence[int]) -> SplitKeeper:

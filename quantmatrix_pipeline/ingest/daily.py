@@ -19,6 +19,7 @@ from quantmatrix_pipeline.ingest.dividends import settle_dividends
 from quantmatrix_pipeline.ingest.load import DailyStore, note_silence
 from quantmatrix_pipeline.ingest.plan import plan_daily, window_start
 from quantmatrix_pipeline.ingest.progress import Progress, Tell, in_silence
+from quantmatrix_pipeline.ingest.reconsider import reconsider
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.ingest.splits import SplitKeeper
 from quantmatrix_pipeline.providers.contract import BarRequest, Provider
@@ -175,6 +176,7 @@ def _bring(
         )
         splits = SplitKeeper(warehouse, calendar, instruments, now, thresholds)
         asyncio.run(_fetch(warehouse, provider, store, splits, instruments, by_symbol, report, now, concurrency, tell))
+        reconsider(warehouse, calendar, splits.changed, now, repair_at=repair_at, thresholds=thresholds)
 
 
 async def _fetch(

@@ -86,7 +86,7 @@ def _decide(
         _refuse_impossible(repair_ids, chosen, decision)
         # Decided first: a bar that is fetched again before this has ended is not repaired, or left, against it.
         repairs.decide(warehouse, [repair.repair_id for repair in chosen], decision, now)
-        for bars in _one_bar_each(chosen):
+        for bars in one_bar_each(chosen):
             _write(warehouse, calendar, bars, decision, now, thresholds)
         return repairs.find(warehouse, repair_ids=repair_ids)
 
@@ -105,7 +105,7 @@ def _refuse_impossible(repair_ids: Sequence[int], chosen: Sequence[Repair], deci
             )
 
 
-def _one_bar_each(chosen: Sequence[Repair]) -> list[list[Repair]]:
+def one_bar_each(chosen: Sequence[Repair]) -> list[list[Repair]]:
     """Part the repairs so that no part holds two of one bar, and each those of one source."""
     parts: dict[tuple[str, str, date | None, int], list[Repair]] = defaultdict(list)
     times: dict[tuple[int, date], int] = defaultdict(int)
@@ -130,11 +130,11 @@ def _write(
     if written:
         rows = [row for row, some in zip(numbers, there, strict=True) if some]
         reason = f"repair {'undone' if decision == UNDO else 'applied'}"
-        _store(warehouse, calendar, written, rows, reason, now, thresholds)
+        store_again(warehouse, calendar, written, rows, reason, now, thresholds)
     _withdraw(warehouse, bars, numbers, now)
 
 
-def _store(
+def store_again(
     warehouse: Warehouse,
     calendar: TradingCalendar,
     bars: Sequence[Repair],
@@ -142,7 +142,9 @@ def _store(
     reason: str,
     now: datetime,
     thresholds: Thresholds,
+    repair_at: float = OFF,
 ) -> None:
+    """Store these numbers, open to volume each, as the bars of repairs of one source, one of each bar."""
     known = universe.named(warehouse, sorted({repair.instrument_id for repair in bars}))
     symbols = tuple(sorted({repair.symbol for repair in bars}))
     columns = np.array([[np.nan if x is None else x for x in row] for row in numbers], np.float64)
@@ -162,7 +164,7 @@ def _store(
     instruments = {instrument.symbol: instrument for instrument in known}
     store_answer(
         warehouse, calendar, instruments, requests, answer, report, now,
-        repair_at=OFF, reason=reason, thresholds=thresholds,
+        repair_at=repair_at, reason=reason, thresholds=thresholds,
     )  # fmt: skip
 
 

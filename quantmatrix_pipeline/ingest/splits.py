@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from quantmatrix_pipeline.bars import rules
 from quantmatrix_pipeline.bars.batch import Bools, Dates, Ints
+from quantmatrix_pipeline.bars.repair.catalogue import SPLIT_UNIT
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.bars.split_evidence import (
     WITHDRAWN_BY_HAND,
@@ -34,7 +35,7 @@ from quantmatrix_pipeline.bars.split_evidence import (
 from quantmatrix_pipeline.bars.stored import quoted_on, split_table, stored_units
 from quantmatrix_pipeline.bars.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from quantmatrix_pipeline.providers.answers import DailyAnswer, Kind
-from quantmatrix_pipeline.warehouse import actions, audit
+from quantmatrix_pipeline.warehouse import actions, audit, repairs
 from quantmatrix_pipeline.warehouse import bars as tables
 from quantmatrix_pipeline.warehouse.bars import Columns
 from quantmatrix_pipeline.warehouse.engine import ArrowTransaction, Warehouse
@@ -97,6 +98,8 @@ class SplitKeeper:
         self._indices = np.array([t.instrument_id for t in instruments.values() if t.kind == Kind.INDEX], np.int32)
         self._now = now
         self._thresholds = thresholds
+        # instrument_id -> the ex-dates from or to which a split was moved, taken away or added by what was decided
+        self.changed: dict[int, set[date]] = defaultdict(set)
 
     def take_back(self, answer: DailyAnswer) -> None:
         """Withdraw the splits that a vendor named before and, asked about their days, names no more."""
@@ -126,7 +129,10 @@ class SplitKeeper:
         with self._warehouse.arrow() as transaction:
             self._begin(transaction)
             rows = [dict(action) | {"as_of": self._now} for action in said]
-            self._judge_again(transaction, actions.write_actions(transaction, rows))
+            learned = actions.write_actions(transaction, rows)
+            self._judge_again(transaction, learned)
+        for instrument_id, ex_date in learned.items():
+            self.changed[instrument_id].add(ex_date)
 
     def rule(self, verdicts: Sequence[Mapping[str, object]], instrument_ids: Sequence[int]) -> None:
         """Write verdicts on actions of some instruments, as an operator decides, and judge anew what they concern."""
@@ -135,7 +141,9 @@ class SplitKeeper:
             self._begin(transaction)
             before = _in_force(transaction, ids)
             actions.write_verdicts(transaction, verdicts, self._now)
-            self._judge_again(transaction, _earliest(before ^ _in_force(transaction, ids)))
+            moved = before ^ _in_force(transaction, ids)
+            self._judge_again(transaction, _earliest(moved))
+        self._changed(moved)
 
     def note_lookups(self, answers: Sequence[DailyAnswer], jumps: Mapping[str, tuple[date, date]]) -> None:
         """Note what vendors said of jumps; one of which another vendor knows no split is a move of the price."""
@@ -175,8 +183,14 @@ class SplitKeeper:
             rows = known.filter(pa.array(np.isin(known["instrument_id"].to_numpy(), ids))).to_pylist()
             before = _in_force(transaction, ids)
             counts = self._decide(transaction, rows, due, ids)
-            self._judge_again(transaction, _earliest(before ^ _in_force(transaction, ids)))
+            moved = before ^ _in_force(transaction, ids)
+            self._judge_again(transaction, _earliest(moved))
+        self._changed(moved)
         return counts
+
+    def _changed(self, moved: set[tuple[int, date, Fraction]]) -> None:
+        for instrument_id, ex_date, _ in moved:
+            self.changed[instrument_id].add(ex_date)
 
     def _begin(self, transaction: ArrowTransaction) -> None:
         transaction.lock("bars_1d")
@@ -248,6 +262,7 @@ class SplitKeeper:
         found = tables.read_neighbourhood(transaction, ids, first, last, around=1)
         usable = found["quality_score"] >= rules.USABLE_QUALITY
         found = {name: column[usable] for name, column in found.items()}
+        self._as_came(found, ids)
         quoted = quoted_on(found["session"], found["source_id"], tables.sources(self._warehouse))
         ends = np.searchsorted(found["instrument_id"], [ids, ids + 1])
         return {
@@ -259,6 +274,22 @@ class SplitKeeper:
             )
             for instrument_id, start, end in zip(ids.tolist(), *ends.tolist(), strict=True)
         }
+
+    def _as_came(self, found: Columns, ids: Ints) -> None:
+        """Put the prices as they came in the place of those that were put into other shares.
+
+        Such a repair rests on the very splits that are judged here: it would bear out whatever was believed first.
+        """
+        keys = zip(found["instrument_id"].tolist(), found["session"].tolist(), strict=True)
+        place = {key: n for n, key in enumerate(keys)}
+        mended = repairs.find(self._warehouse, rule=SPLIT_UNIT.name, state="applied", instrument_ids=ids.tolist())
+        for repair in mended:
+            at = place.get((repair.instrument_id, repair.session))
+            if at is None or repair.by_hand or found["close"][at] != repair.repaired[3]:
+                continue
+            for name, number in (("open", repair.original[0]), ("close", repair.original[3])):
+                assert number is not None  # other shares are no missing number
+                found[name][at] = number
 
     def _judge_again(self, transaction: ArrowTransaction, since: Mapping[int, date]) -> None:
         """Score the stored bars of instruments anew from a day on, and note that their history is due from there."""

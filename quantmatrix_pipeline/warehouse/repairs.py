@@ -46,10 +46,11 @@ class Repair:
     evidence: Mapping[str, Any]
     found_at: datetime
     decided_at: datetime | None
+    by_hand: bool  # whether a person decided on it last
 
 
 def write_repairs(transaction: ArrowTransaction, rows: Sequence[Mapping[str, object]]) -> None:
-    """Keep what was found; the same fault of the same bar stands there once.
+    """Keep what was found; the same fault of the same bar stands there once, and one that was set aside is one again.
 
     Each mapping has instrument_id, session, rule, confidence, applied, source_id, original_* and repaired_* (None for
     no number), evidence (JSON text), found_at.
@@ -71,13 +72,22 @@ def write_repairs(transaction: ArrowTransaction, rows: Sequence[Mapping[str, obj
     )
     transaction.stage("found_repairs", pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
     numbers = ", ".join(_NUMBERS)
+    fingerprint = f"""sha256(convert_to(concat_ws('|', instrument_id, '1d', session, rule, applied,
+                                           array_to_string(ARRAY[{numbers}], ',', 'null')), 'UTF8'))"""
+    transaction.execute(f"""
+        INSERT INTO bar_repair_decisions (repair_id, decision, decided_at)
+        SELECT r.repair_id, 'found_again', f.found_at
+        FROM (SELECT {fingerprint} AS fingerprint, found_at FROM found_repairs WHERE applied) AS f
+        JOIN bar_repairs r USING (fingerprint)
+        WHERE (SELECT decision FROM bar_repair_decisions d WHERE d.repair_id = r.repair_id
+               ORDER BY decision_id DESC LIMIT 1) = 'set_aside'
+        ORDER BY r.repair_id
+    """)
     transaction.execute(f"""
         INSERT INTO bar_repairs (instrument_id, interval, session, rule, confidence, applied, source_id, {numbers},
                                  evidence, fingerprint, found_at)
         SELECT instrument_id, '1d', session, rule, confidence, applied, source_id, {numbers}, CAST(evidence AS jsonb),
-               sha256(convert_to(concat_ws('|', instrument_id, '1d', session, rule, applied,
-                                           array_to_string(ARRAY[{numbers}], ',', 'null')), 'UTF8')),
-               found_at
+               {fingerprint}, found_at
         FROM found_repairs
         ORDER BY instrument_id, session, rule
         ON CONFLICT (fingerprint) DO NOTHING
@@ -86,11 +96,12 @@ def write_repairs(transaction: ArrowTransaction, rows: Sequence[Mapping[str, obj
 
 
 def decided(warehouse: Warehouse) -> dict[tuple[int, date, str], Decided]:
-    """Return (instrument_id, session, rule) -> the newest decision."""
+    """Return (instrument_id, session, rule) -> the newest decision of a person."""
     rows = warehouse.rows(f"""
         SELECT DISTINCT ON (r.instrument_id, r.session, r.rule) r.repair_id, r.instrument_id, r.session, r.rule,
                d.decision, {", ".join(f"r.{name}" for name in _NUMBERS)}
         FROM bar_repair_decisions d JOIN bar_repairs r USING (repair_id)
+        WHERE d.decision IN ('undo', 'apply')
         ORDER BY r.instrument_id, r.session, r.rule, d.decision_id DESC
     """)
     return {
@@ -99,7 +110,7 @@ def decided(warehouse: Warehouse) -> dict[tuple[int, date, str], Decided]:
 
 
 def decide(warehouse: Warehouse, repair_ids: Sequence[int], decision: str, now: datetime) -> None:
-    """Note a decision, `undo` or `apply`, on some repairs."""
+    """Note a decision on some repairs: `undo` or `apply` by a person, `set_aside` where other splits count now."""
     warehouse.execute(
         "INSERT INTO bar_repair_decisions (repair_id, decision, decided_at)"
         " SELECT id, :decision, :now FROM unnest(CAST(:ids AS bigint[])) AS id ORDER BY id",
@@ -114,6 +125,7 @@ def find(
     symbol: str | None = None,
     rule: str | None = None,
     state: str | None = None,
+    instrument_ids: Sequence[int] | None = None,
     limit: int | None = None,
 ) -> list[Repair]:
     """Return repairs, the newest session first; what is None narrows nothing."""
@@ -122,6 +134,9 @@ def find(
         if value is not None:
             conditions.append(f"{name} = :{name}")
             given[name] = value  # type: ignore[assignment]
+    if instrument_ids is not None:
+        conditions.append("instrument_id = ANY (CAST(:instruments AS integer[]))")
+        given["instruments"] = list(instrument_ids)  # type: ignore[assignment]
     if repair_ids is not None:
         conditions.append("repair_id = ANY (CAST(:ids AS bigint[]))")
         given["ids"] = list(repair_ids)  # type: ignore[assignment]
@@ -136,6 +151,16 @@ def find(
         original, repaired = _numbers(row)
         found.append(Repair(**{n: getattr(row, n) for n in names}, original=original, repaired=repaired))
     return found
+
+
+def stored_close(warehouse: Warehouse, repair: Repair) -> float | None:
+    """Return the close that is stored now of a repair's bar, None where there is no such bar."""
+    found = warehouse.scalar(
+        "SELECT close FROM price_data_1d WHERE instrument_id = :id AND session = :day",
+        id=repair.instrument_id,
+        day=repair.session,
+    )
+    return None if found is None else float(found)
 
 
 def _numbers(row: Any) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
