@@ -26,9 +26,11 @@ from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.snapshots.breadth import record_breadth
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
 from quantmatrix_pipeline.warehouse import instruments, profiles, universe
+from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.profiles import Facts, Said
 from quantmatrix_pipeline.warehouse.universe import Tracked
+from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 
 CALENDAR = trading_calendar("XNYS")
 DAYS = CALENDAR.sessions_in(date(2021, 9, 1), date(2021, 12, 31))
@@ -106,12 +108,15 @@ class Nights:
         self.asked[now] = {route: self.client.get(route).json() for route in ROUTES}
 
 
-@pytest.fixture
-def nights(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nights]:
-    warehouse = Warehouse(database_url)
-    monkeypatch.setenv("QM_NOW", "2021-09-01T00:00:00Z")
-    with TestClient(create_app(Settings(), warehouse), raise_server_exceptions=False) as client:
-        told = Nights(warehouse, client, monkeypatch)
+@pytest.fixture(scope="module")
+def learned(server: EmbeddedServer) -> Iterator[Nights]:
+    """Four nights, lived through once; the tests only ask what was known when."""
+    patch = pytest.MonkeyPatch()
+    for url in _database(server, TEMPLATE):
+        warehouse = Warehouse(url)
+        patch.setenv("QM_NOW", "2021-09-01T00:00:00Z")
+        client = TestClient(create_app(Settings(), warehouse), raise_server_exceptions=False)
+        told = Nights(warehouse, client, patch)
         told.night("2021-11-26")
         told.night("2021-11-29", close=1.005)  # a correction
         split = Split(
@@ -119,9 +124,15 @@ def nights(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night
         )  # learned late, and wrong: nothing in the prices shows it
         told.night("2021-11-30", splits=(split,), close=1.005)
         told.night("2021-12-01", cash=(Dividend("AAA", DAYS[-30].item(), 1.5, "USD"),), volume=2.0)
-        monkeypatch.setenv("QM_NOW", "2022-03-01T00:00:00Z")
+        patch.undo()
         yield told
-    warehouse.close()
+        warehouse.close()
+
+
+@pytest.fixture
+def nights(learned: Nights, monkeypatch: pytest.MonkeyPatch) -> Nights:
+    monkeypatch.setenv("QM_NOW", "2022-03-01T00:00:00Z")
+    return learned
 
 
 def _as_of(route: str, moment: datetime) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -41,34 +43,41 @@ def test_an_unknown_symbol_is_404_and_named(client: TestClient, url: str) -> Non
     assert "'NOPE'" in body["detail"]
 
 
-def test_a_former_symbol_is_404_and_names_the_present_one(client: TestClient, filled: Filled) -> None:
-    with psycopg.connect(filled.owner_url) as connection:
+@contextlib.contextmanager
+def formerly(filled: Filled, name: str) -> Iterator[None]:
+    """While the block runs, FB bore this name until 2012-06-09; the database is shared with the other tests."""
+    with psycopg.connect(filled.owner_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO instrument_symbols (symbol, valid_from, valid_to, instrument_id)"
-            " SELECT 'OLDFB', '2000-01-01', '2012-06-09', instrument_id FROM instrument_symbols WHERE symbol = 'FB'"
+            " SELECT %s, '2000-01-01', '2012-06-09', instrument_id FROM instrument_symbols WHERE symbol = 'FB'",
+            [name],
         )
-    detail = _problem(client, "/api/v1/historical/oldfb", 404)["detail"]
-    assert "'FB'" in detail
-    assert "2012-06-09" in detail
+        try:
+            yield
+        finally:
+            connection.execute("DELETE FROM instrument_symbols WHERE symbol = %s", [name])
+
+
+def test_a_former_symbol_is_404_and_names_the_present_one(client: TestClient, filled: Filled) -> None:
+    with formerly(filled, "OLDFB"):
+        detail = _problem(client, "/api/v1/historical/oldfb", 404)["detail"]
+        assert "'FB'" in detail
+        assert "2012-06-09" in detail
 
 
 def test_a_symbol_is_looked_up_among_the_names_of_the_day_that_is_named(client: TestClient, filled: Filled) -> None:
-    with psycopg.connect(filled.owner_url) as connection:
-        connection.execute(
-            "INSERT INTO instrument_symbols (symbol, valid_from, valid_to, instrument_id)"
-            " SELECT 'THEN', '2000-01-01', '2012-06-09', instrument_id FROM instrument_symbols WHERE symbol = 'FB'"
-        )
-    for url in (
-        "/api/v1/historical/{}", "/api/v1/market/prices?symbol={}", "/api/v1/market/ta?symbol={}",
-        "/api/v1/market/atr?symbol={}", "/api/v1/market-data/db/history?symbol={}", "/api/v1/market-data/coverage/{}",
-        "/api/v1/snapshots/{}", "/api/v1/snapshots/{}/history",
-    ):  # fmt: skip
-        asked = client.get(url.format("THEN"), params={"asof": "2012-06-08"} | _query(url.format("THEN")))
-        assert asked.status_code == 200, url
-        assert asked.json() == client.get(url.format("FB")).json(), url
-    detail = _problem(client, "/api/v1/historical/THEN?asof=2012-06-09", 404)["detail"]
-    assert "no instrument bore the symbol 'THEN' on 2012-06-09" in detail
-    assert "2000-01-01..2012-06-09" in detail
+    with formerly(filled, "THEN"):
+        for url in (
+            "/api/v1/historical/{}", "/api/v1/market/prices?symbol={}", "/api/v1/market/ta?symbol={}",
+            "/api/v1/market/atr?symbol={}", "/api/v1/market-data/db/history?symbol={}",
+            "/api/v1/market-data/coverage/{}", "/api/v1/snapshots/{}", "/api/v1/snapshots/{}/history",
+        ):  # fmt: skip
+            asked = client.get(url.format("THEN"), params={"asof": "2012-06-08"} | _query(url.format("THEN")))
+            assert asked.status_code == 200, url
+            assert asked.json() == client.get(url.format("FB")).json(), url
+        detail = _problem(client, "/api/v1/historical/THEN?asof=2012-06-09", 404)["detail"]
+        assert "no instrument bore the symbol 'THEN' on 2012-06-09" in detail
+        assert "2000-01-01..2012-06-09" in detail
 
 
 def _query(url: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def assert_gone(family: list[psutil.Process], groups: set[int]) -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_serves_api_and_ui_and_a_signal_ends_all_of_it(up: Up, number: signal.Signals) -> None:
     assert json.loads(up.wait_for(f"{up.api}/health"))["status"]
     assert "dagster" in up.wait_for(up.ui).lower()

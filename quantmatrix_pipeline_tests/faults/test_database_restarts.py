@@ -61,7 +61,10 @@ def start_until_it_waits(undisturbed: Undisturbed, url: str, data_dir: Path) -> 
     return qm
 
 
-@pytest.mark.parametrize("fall", [EmbeddedServer.stop, crash], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "fall",
+    [pytest.param(EmbeddedServer.stop, marks=pytest.mark.slow, id="stopped"), pytest.param(crash, id="killed")],
+)
 def test_a_run_whose_database_restarts_goes_on_or_ends_cleanly_and_the_next_one_heals(
     undisturbed: Undisturbed, own_server: EmbeddedServer, data_dir: Path, fall: Callable[[EmbeddedServer], None]
 ) -> None:
@@ -76,6 +79,7 @@ def test_a_run_whose_database_restarts_goes_on_or_ends_cleanly_and_the_next_one_
     undisturbed.assert_same(own_server.url())
 
 
+@pytest.mark.slow
 def test_a_run_whose_database_stays_away_ends_with_the_code_of_the_database_and_the_next_one_heals(
     undisturbed: Undisturbed, own_server: EmbeddedServer, data_dir: Path
 ) -> None:

@@ -100,7 +100,14 @@ def test_companies_are_described_by_who_knows_them_and_nothing_is_asked_twice_in
     assert served.count() == {}
 
 
-@pytest.mark.parametrize("trouble", [broken, garbage, premium], ids=["500", "a page", "not in the plan"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(broken, marks=pytest.mark.slow, id="500"),
+        pytest.param(garbage, id="a page"),
+        pytest.param(premium, id="not in the plan"),
+    ],
+)
 def test_vendors_that_all_fail_leave_the_run_a_success_that_says_so(
     followed: Warehouse,
     served: Vendors,

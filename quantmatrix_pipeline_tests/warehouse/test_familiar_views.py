@@ -142,7 +142,7 @@ def test_the_time_series_leave_out_what_is_used_for_nothing(warehouse: Warehouse
 
 def test_only_bars_shorter_than_a_day_are_intraday_candles(warehouse: Warehouse) -> None:
     assert warehouse.rows("SELECT * FROM candles_intraday") == []
-    warehouse.execute("CREATE TABLE price_data_5m PARTITION OF price_data FOR VALUES IN ('5m')")
+    warehouse.execute("SELECT ensure_intraday_partitions('5m', '2021-12-31', '2021-12-31')")
     warehouse.execute("""
         INSERT INTO price_data SELECT instrument_id, '5m', session, session + time '14:30' AT TIME ZONE 'UTC', open,
                high, low, close, volume, 1, true, false, false, source_id, 1, as_of

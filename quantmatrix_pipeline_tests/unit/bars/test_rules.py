@@ -82,7 +82,7 @@ def random_bars(seed: int) -> tuple[list[Bar], list[bool]]:
     return [bars[k] for k in order], without_volume
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_batch_is_judged_as_the_literal_rules_judge_it(seed: int) -> None:
     bars, without_volume = random_bars(seed)

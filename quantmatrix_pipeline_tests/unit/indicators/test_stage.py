@@ -51,7 +51,7 @@ def check(panel: Panel, instruments: list[int]) -> None:
             )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     ragged_panels(most_bars=420),
     st.sampled_from([StageRules(), StageRules(flat=0.5, near=2.0, far=2.0), StageRules(flat=0.0001, near=1.0, far=40)]),
