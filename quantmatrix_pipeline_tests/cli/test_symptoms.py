@@ -18,6 +18,8 @@ import yaml
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from quantmatrix_pipeline.alerts.runbook import CHECKS, KINDS
+from quantmatrix_pipeline.alerts.troubles import Kind
 from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.settings import Settings
@@ -67,6 +69,9 @@ def test_each_alert_rule_leads_to_a_heading_that_exists_once() -> None:
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["annotations"]["runbook"] for rule in rules} <= set(anchors)
+    leads = {rule["alert"]: rule["annotations"]["runbook"] for rule in rules}
+    assert leads["RunsFail"] == KINDS[Kind.FAILED_RUN]
+    assert leads["CoverageBelowTarget"] == CHECKS["coverage_report.coverage_at_target"]
 
 
 def test_the_jobs_that_are_to_be_pressed_exist() -> None:
