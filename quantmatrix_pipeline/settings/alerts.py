@@ -128,10 +128,10 @@ Addresses = Annotated[str, AfterValidator(_addresses)]
 
 
 def _discord(alias: str, *more: str) -> Any:
-    variable = f"DISCORD_WEBHOOK_{alias.upper()}"
+    names = (f"DISCORD_WEBHOOK_{alias.upper()}", *more)
     return Field(
         None,
-        validation_alias=AliasChoices(variable, *more, f"QM_{variable}"),
+        validation_alias=AliasChoices(*names, *(f"QM_{name}" for name in names)),
         description=f"the Discord webhook that channels name {alias}",
     )
 
@@ -141,7 +141,9 @@ class AlertFields(BaseSettings):
 
     discord_webhook: Webhook | None = Field(
         None,
-        validation_alias=AliasChoices("QM_DISCORD_WEBHOOK", "DISCORD_WEBHOOK_SYSTEM_STATUS"),
+        validation_alias=AliasChoices(
+            "QM_DISCORD_WEBHOOK", "DISCORD_WEBHOOK_SYSTEM_STATUS", "QM_DISCORD_WEBHOOK_SYSTEM_STATUS"
+        ),
         description="the Discord webhook that channels name system_status; failures go there unless told otherwise",
     )
     discord_webhook_signals: Webhook | None = _discord("signals")
@@ -150,7 +152,7 @@ class AlertFields(BaseSettings):
     discord_webhook_playground: Webhook | None = _discord("playground")
     slack_webhook: Webhook | None = Field(
         None,
-        validation_alias=AliasChoices("QM_SLACK_WEBHOOK", "SLACK_WEBHOOK_URL"),
+        validation_alias=AliasChoices("QM_SLACK_WEBHOOK", "SLACK_WEBHOOK_URL", "QM_SLACK_WEBHOOK_URL"),
         description="the incoming webhook of Slack that channels name slack",
     )
     alert_webhook: Webhook | None = Field(None, description="takes each message as JSON; channels name it webhook")

@@ -63,6 +63,24 @@ def test_slacks_form_keeps_its_limits_and_escapes_what_is_no_markup() -> None:
     assert "<http://ui/runs/1|the run>" in json.dumps(body)
 
 
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("DISCORD_WEBHOOK_SYSTEM_STATUS", "system_status"),
+        ("DISCORD_WEBHOOK_PORTFOLIO_DIGEST", "portfolio"),
+        ("DISCORD_WEBHOOK_SIGNALS", "signals"),
+        ("SLACK_WEBHOOK_URL", "slack"),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "QM_"])
+def test_the_replaced_systems_names_work_with_and_without_ours_before_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, channel: str, before: str
+) -> None:
+    monkeypatch.setenv(f"{before}{name}", "https://hook.example/x")
+    monkeypatch.setenv("QM_ALERT_CHANNELS", channel)
+    assert Policy.of(load()).channels() == [(channel, None)]
+
+
 def test_who_hears_is_said_by_the_run_then_by_owners_then_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Policy.of(load()).channels() == [], "without any setting the log is all there is"
     monkeypatch.setenv("DISCORD_WEBHOOK_SYSTEM_STATUS", "https://discord.com/api/webhooks/1/a")
