@@ -80,7 +80,7 @@ def build() -> list[AnyJob]:
         ),
         define_asset_job(
             VALIDATE,
-            selection=AssetSelection.checks_for_assets("daily_bars", *computed[1:]),
+            selection=AssetSelection.checks_for_assets("daily_bars", *computed[1:], "reconciliation"),
             description="Run every check over what is stored, as of the newest session; changes nothing.",
             tags=_LIMITS,
         ),

@@ -151,6 +151,18 @@ def test_the_graph_is_the_one_that_was_reviewed(monkeypatch: pytest.MonkeyPatch)
     assert json.loads(found) == json.loads(ANSWER.read_text())
 
 
+def test_validate_runs_every_check_but_the_restore_of_a_backup() -> None:
+    definitions = build_defs()
+    every = {
+        f"{spec.asset_key.to_python_identifier()}_{spec.name}"
+        for check in definitions.asset_checks or ()
+        for spec in check.check_specs
+    }
+    run = {node.name for node in definitions.resolve_job_def("validate").nodes}
+    assert every - run == {"backup_restores_whole"}
+    assert run < every
+
+
 def test_the_partitions_are_the_sessions_of_the_calendar() -> None:
     (universe, *_) = [a for a in build_defs().assets or () if isinstance(a, AssetsDefinition)]
     partitions = universe.partitions_def
