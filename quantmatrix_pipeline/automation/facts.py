@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -11,8 +10,6 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from quantmatrix_pipeline.automation.watching import UNDER_WAY
 from quantmatrix_pipeline.errors import QuantMatrixError
-from quantmatrix_pipeline.providers.contract import Capability
-from quantmatrix_pipeline.providers.routing.overview import spent_for_today
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.entry import Preflight
 
@@ -57,21 +54,13 @@ class DagsterFacts:
                     self._platform.warehouse.scalar("SELECT 1")
                     return None
                 case Preflight.VENDOR_BUDGET:
-                    return self._vendor_budget()
+                    return self._platform.out_of_calls()
                 case Preflight.DISK:
                     return self._disk()
                 case Preflight.LAST_SESSION_CLOSED:
                     return self._open_session(at)
         except QuantMatrixError as error:
             return str(error)
-
-    def _vendor_budget(self) -> str | None:
-        router = self._platform.router
-        if router is None:
-            return None
-        daily = (Capability.DAILY_BARS, Capability.GROUPED_BARS)
-        spent = spent_for_today(asyncio.run(router.look()), daily, 1.0)
-        return f"no vendor of daily bars has calls left today: {spent.partition(': ')[2]}" if spent else None
 
     def _disk(self) -> str | None:
         folder = self._platform.settings.data_dir.resolve()

@@ -8,7 +8,10 @@ from uuid import uuid4
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
 
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation.facts import DagsterFacts
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.entry import Preflight
 from quantmatrix_pipeline.universe.tracking import watch
 from quantmatrix_pipeline.warehouse import vendor_budgets
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -65,9 +68,12 @@ def test_missed_nights_new_symbols_and_a_stale_set_each_find_their_job_once(
         for name, value in POLYGON_ALONE.items():
             polygon_alone.setenv(name, value)
         assert Platform().out_of_calls() is None
+        assert DagsterFacts(instance, Platform()).missing(Preflight.VENDOR_BUDGET, clock.now()) is None
         vendor_budgets.exhaust(warehouse, "polygon", until=None)
         postponed = stale.tick()
+        lacks = DagsterFacts(instance, Platform()).missing(Preflight.VENDOR_BUDGET, clock.now())
     assert postponed.runs == []
+    assert str(lacks).startswith("the calls of polygon are used up until")
     assert "1 stale as of 2021-12-31; postponed: the calls of polygon are used up until" in str(postponed.skipped)
 
     # Its backfill fails: it is tried again, and given up after that.
