@@ -55,7 +55,7 @@ class Look:
             session,
             what,
             self._now,
-            outcome(self._instance, self.attempts.run_key),
+            outcome(self._instance, self.attempts.run_key(self._sensor)),
             cooldown=timedelta(minutes=self._platform.settings.stale_cooldown_minutes),
             most=self._platform.settings.stale_tries,
         )
@@ -74,7 +74,8 @@ class Look:
             return SkipReason(f"{told}; the look took {took:.0f} s of {TICK_SECONDS:.0f}: the next one decides")
         attempts = self.attempts.launched(session, what, self._now)
         beat(self._platform.warehouse, self._sensor, attempts, self._now)
-        return SensorResult(run_requests=[launch._replace(run_key=attempts.run_key)], cursor=str(attempts))
+        run = launch._replace(run_key=attempts.run_key(self._sensor))
+        return SensorResult(run_requests=[run], cursor=str(attempts))
 
 
 def outcome(instance: DagsterInstance, run_key: str) -> Outcome:

@@ -71,10 +71,9 @@ class Attempts:
     def __str__(self) -> str:
         return json.dumps(asdict(self))
 
-    @property
-    def run_key(self) -> str:
-        """The key of the run that was launched last."""
-        return f"{self.session}-{self.what}-{self.tries}"
+    def run_key(self, sensor: str) -> str:
+        """Return the key of the run that the sensor launched last; another's for the same set is another run."""
+        return f"{sensor}-{self.session}-{self.what}-{self.tries}"
 
     def next_step(
         self, session: date, what: str, now: datetime, outcome: Outcome, *, cooldown: timedelta, most: int

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, fingerprint
+from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, Attempts, Outcome, Step, fingerprint
 
 SESSION, NEXT = date(2021, 12, 30), date(2021, 12, 31)
 NOW = datetime(2021, 12, 30, 23, tzinfo=UTC)
@@ -51,6 +51,11 @@ def test_the_first_is_launched_at_once_and_the_fourth_of_a_session_is_given_up_u
     assert step(attempts, "e", 24 * HOUR, Outcome.FAILURE, NEXT) is Step.LAUNCH
     anew = attempts.launched(NEXT, "e", NOW + 24 * HOUR)
     assert (anew.tries, anew.gave_up) == (1, None)
+
+
+def test_two_sensors_that_tried_the_same_set_have_two_runs() -> None:
+    assert TRIED.run_key(MISSED) != TRIED.run_key(NEW)
+    assert TRIED.run_key(MISSED) == Attempts.parse(str(TRIED)).run_key(MISSED)
 
 
 def test_what_a_cursor_holds_survives_and_one_of_another_release_does_no_harm() -> None:
