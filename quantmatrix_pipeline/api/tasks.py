@@ -16,7 +16,7 @@ from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.dagster_client import Dagster, launch
 from quantmatrix_pipeline.errors import SessionNotClosed
-from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -61,7 +61,7 @@ class Launcher:
         """Return the newest session that has closed, plus grace, and that the source can serve."""
         grace = timedelta(minutes=self.settings.close_grace_minutes)
         closed = self.calendar.newest_closed(clock.now(), grace)
-        return select(self.settings, self.warehouse).provider.newest_session(closed)
+        return build_for(self.settings, self.warehouse).provider.newest_session(closed)
 
     def start(
         self,
@@ -87,6 +87,8 @@ class Launcher:
         ------
         NotASession, SessionNotClosed
             A session was named that is none, or not over yet.
+        VendorUnavailable
+            No source that bars are stored of answers, so that the newest session is not known.
         DagsterUnreachable, DagsterRefused
             No Dagster runs, or the configuration is not one of the job's.
         """

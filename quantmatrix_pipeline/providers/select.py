@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline.errors import ConfigurationError, VendorUnavailable
 from quantmatrix_pipeline.providers.contract import Capability, MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.assemble import build_router, policies
 from quantmatrix_pipeline.providers.routing.router import Router
@@ -15,6 +15,7 @@ from quantmatrix_pipeline.providers.vendors import yahoo
 from quantmatrix_pipeline.providers.vendors.files import FilesProvider
 from quantmatrix_pipeline.providers.vendors.sample import SampleProvider
 from quantmatrix_pipeline.settings import Settings, Source
+from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 PROBE_SECONDS = 4.0  # how long `auto` waits for Yahoo before it takes the sample
@@ -60,6 +61,27 @@ def build(settings: Settings, warehouse: Warehouse | None = None, *, run_id: str
             return Selection(SampleProvider(), "QM_SOURCE=sample")
         case Source.AUTO:
             return _auto(settings, warehouse, run_id)
+
+
+def build_for(settings: Settings, warehouse: Warehouse, *, run_id: str | None = None) -> Selection:
+    """Return the source as `build` does, for those who launch runs or store what it serves.
+
+    Raises
+    ------
+    VendorUnavailable
+        `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that is
+        down for a night must not mix five stocks of 2013 into them.
+    ConfigurationError
+        As `build`.
+    """
+    chosen = build(settings, warehouse, run_id=run_id)
+    if settings.source is Source.AUTO and isinstance(chosen.provider, SampleProvider):
+        others = sorted({vendor for vendor, _, _ in bars.sources(warehouse).values()} - {chosen.provider.name})
+        if others:
+            raise VendorUnavailable(
+                others[0], f"{chosen.reason}, but bars of {', '.join(others)} are stored; run again when it answers"
+            )
+    return chosen
 
 
 def _auto(settings: Settings, warehouse: Warehouse | None, run_id: str | None) -> Selection:

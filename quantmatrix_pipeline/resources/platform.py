@@ -24,13 +24,11 @@ from quantmatrix_pipeline.ingest.mend import OFF
 from quantmatrix_pipeline.providers.contract import Capability, KeepsHistory, MemberSource, Provider
 from quantmatrix_pipeline.providers.routing.overview import VendorView, used_up
 from quantmatrix_pipeline.providers.routing.router import RoutedMembers, Router
-from quantmatrix_pipeline.providers.select import Selection, constituents_sources
-from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.providers.select import Selection, build_for, constituents_sources
 from quantmatrix_pipeline.resources.cache import Cache
 from quantmatrix_pipeline.resources.run_record import Recorder
-from quantmatrix_pipeline.settings import Settings, Source, load
+from quantmatrix_pipeline.settings import Settings, load
 from quantmatrix_pipeline.snapshots.method import Method
-from quantmatrix_pipeline.warehouse import bars
 from quantmatrix_pipeline.warehouse.backfill import TIERS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
@@ -70,14 +68,7 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
             `auto` found nothing but the sample, and the warehouse already holds another source's bars: a network that
             is down for a night must not mix five stocks of 2013 into them.
         """
-        chosen = select(self.settings, self.warehouse, run_id=self._run_id)
-        if self.settings.source is Source.AUTO and chosen.provider.name == "sample":
-            others = sorted({vendor for vendor, _, _ in bars.sources(self.warehouse).values()} - {"sample"})
-            if others:
-                raise VendorUnavailable(
-                    others[0], f"{chosen.reason}, but bars of {', '.join(others)} are stored; run again when it answers"
-                )
-        return chosen
+        return build_for(self.settings, self.warehouse, run_id=self._run_id)
 
     @property
     def source(self) -> Provider:

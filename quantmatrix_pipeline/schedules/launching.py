@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client import UNDER_WAY, Dagster, launch, runs, start_schedule, stop_schedule
-from quantmatrix_pipeline.providers.select import build as select
+from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.schedules.decide import Exchange, missed
 from quantmatrix_pipeline.schedules.entry import Entry, Partition
 from quantmatrix_pipeline.settings import Settings
@@ -72,6 +72,8 @@ def run_now(
     ------
     NotASession
         `session` is none.
+    VendorUnavailable
+        No source that bars are stored of answers, so that the newest session is not known.
     DagsterUnreachable, DagsterRefused
         No Dagster runs, or the job is none of its.
     """
@@ -101,7 +103,7 @@ def _due(
     sessions = exchange(settings)
     if session is not None:
         return sessions.calendar.require_session(session), session
-    source = select(settings, warehouse).provider
+    source = build_for(settings, warehouse).provider
     newest = source.newest_session(sessions.calendar.newest_closed(now, sessions.grace))
     if entry.partition is Partition.MISSED:
         due = missed(sessions.calendar, newest_done(dagster, entry.job), newest, entry.catch_up)

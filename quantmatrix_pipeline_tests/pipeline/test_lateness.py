@@ -7,9 +7,15 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.api.tasks import Launcher
+from quantmatrix_pipeline.dagster_client import Dagster
 from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline.indicators.panel import Panel
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.entry import Entry, Partition
+from quantmatrix_pipeline.schedules.launching import run_now
+from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.snapshots.panel import read_panel
 from quantmatrix_pipeline.snapshots.record import record_history
 from quantmatrix_pipeline.warehouse import actions
@@ -117,7 +123,7 @@ def test_a_split_that_the_vendor_takes_back_and_gives_again_is_in_force_as_given
 
 
 def test_auto_does_not_take_the_sample_where_another_source_has_filled_the_warehouse(
-    chain: Chain, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(walk(SYMBOLS, DAYS))
     chain.run(DAYS[-1])
@@ -126,6 +132,12 @@ def test_auto_does_not_take_the_sample_where_another_source_has_filled_the_wareh
     monkeypatch.setenv("QM_YAHOO_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(VendorUnavailable, match="bars of files are stored"):
         _ = Platform().selection
+    nobody = Dagster("http://127.0.0.1:9")
+    with pytest.raises(VendorUnavailable, match="bars of files are stored"):
+        Launcher(nobody, "ada", load(), warehouse).start("restore_daily_coverage")
+    entry = Entry(job="restore_daily_coverage", cron="0 1 * * *", partition=Partition.NEWEST)
+    with pytest.raises(VendorUnavailable, match="bars of files are stored"):
+        run_now(nobody, warehouse, load(), "nightly", entry, "ada", clock.now())
 
 
 def test_the_newest_snapshot_follows_from_the_bars_though_an_older_session_was_run_again(
