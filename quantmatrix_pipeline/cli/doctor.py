@@ -144,8 +144,8 @@ def _vendors(settings: Settings) -> list[Finding]:
 def _schedules(settings: Settings) -> Finding:
     found = in_force(settings)
     if found.fault:
-        return bad("schedules", f"those of {found.file.name} stay in force: {found.fault}")
-    return ok("schedules", f"{len(found.catalogue.schedules)} of {found.file}")
+        return bad("schedules file", f"those of {found.file.name} stay in force: {found.fault}")
+    return ok("schedules file", f"{len(found.catalogue.schedules)} of {found.file}")
 
 
 def _alerts(settings: Settings) -> Finding:

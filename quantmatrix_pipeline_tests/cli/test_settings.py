@@ -98,6 +98,7 @@ def test_the_doctor_says_of_each_vendor_whether_it_can_be_asked_and_who_serves_w
     assert "ok   coingecko: COINGECKO_API_KEY is not set; asked without, budget 30/min 320/day" in lines
     assert "ok   policy of daily_bars: fmp (no key) -> finnhub" in lines
     assert "note policy of macro: fred (no key)" in lines
+    assert len([line for line in lines if line.startswith("ok   schedules file: ")]) == 1
     assert "hidden" not in done.stdout
     as_json = migrated.qm("doctor", "--json", **changed)
     states = {finding["what"]: finding["state"] for finding in json.loads(as_json.stdout)}
