@@ -26,6 +26,7 @@ from quantmatrix_pipeline.errors import (
     SchedulesInvalid,
     SessionNotClosed,
     UnknownSymbol,
+    VendorUnavailable,
     WarehouseUnavailable,
 )
 
@@ -188,6 +189,9 @@ def _expected(request: Request, error: Exception) -> Response:
         case DagsterUnreachable():
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, "dagster-unreachable", str(error), None, **headers)
+        case VendorUnavailable():
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "source-unavailable", str(error), None, **headers)
         case WarehouseUnavailable() | EmbeddedServerError() | ConfigurationError():
             # The cause names hosts and accounts: it belongs in the log, not in an answer.
             log.warning("%s: %s", request.url.path, error)

@@ -8,8 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from quantmatrix_pipeline.api import problems
+from quantmatrix_pipeline.errors import VendorUnavailable
 from quantmatrix_pipeline_tests.api.conftest import Filled
 
 
@@ -188,3 +191,16 @@ def test_a_fault_of_the_server_is_500_without_its_particulars(
     assert "32000" not in str(body)
     assert "Traceback" in caplog.text
     assert client.get("/api/v1/market/prices?symbol=GOOG").status_code == 200
+
+
+def test_a_source_that_does_not_answer_is_503_and_says_which() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/launch")
+    def launch() -> None:
+        raise VendorUnavailable("yahoo", "Yahoo does not answer")
+
+    body = _problem(TestClient(app, raise_server_exceptions=False), "/launch", 503)
+    assert body["type"] == "urn:quantmatrix:problem:source-unavailable"
+    assert "Yahoo does not answer" in body["detail"]
