@@ -38,7 +38,7 @@ def test_keys_and_passwords_in_a_log_are_not_shown(migrated: Installation, daemo
 
 
 def test_an_unknown_name_and_a_log_not_begun_are_one_line(migrated: Installation) -> None:
-    assert "api, ui, daemon" in migrated.qm("logs", "worker").error
+    assert "api, code, ui, daemon" in migrated.qm("logs", "worker").error
     assert "qm up" in migrated.qm("logs", "api").error
 
 

@@ -137,6 +137,7 @@ def test_it_serves_api_and_ui_and_a_signal_ends_all_of_it(up: Up, number: signal
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_the_embedded_database_that_it_started_stays_when_it_ends(
     small_folder: Folder, run_folder: Path, tmp_path: Path
 ) -> None:

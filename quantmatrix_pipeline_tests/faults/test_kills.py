@@ -93,6 +93,7 @@ def test_a_run_killed_inside_a_migration_leaves_the_same_rows(
     finish(undisturbed, empty_database_url, data_dir)
 
 
+@pytest.mark.slow
 def test_a_run_killed_inside_the_copy_of_bars_leaves_the_same_rows(
     undisturbed: Undisturbed, database_url: str, data_dir: Path
 ) -> None:
