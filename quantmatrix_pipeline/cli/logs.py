@@ -21,7 +21,9 @@ from quantmatrix_pipeline.settings import Settings, load
 
 
 def logs(
-    name: Annotated[str | None, typer.Argument(help="api, code, ui, daemon or database; without it: where they are")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="api, code, ui, daemon, database; without it: where they are")
+    ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="so many, the last")] = 50,
     following: Annotated[bool, typer.Option("--follow", "-f", help="and what comes, until Ctrl-C")] = False,
 ) -> None:
