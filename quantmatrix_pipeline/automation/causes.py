@@ -1,4 +1,4 @@
-"""What to tell people of a check that failed, and beside it of a failure."""
+"""What to tell people of a check that failed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from dagster import MetadataValue, TableMetadataValue
 
-from quantmatrix_pipeline.resources.causes import LONGEST, cause, error_class, exit_code
-
-__all__ = ["cause", "error_class", "exit_code", "found"]
+from quantmatrix_pipeline.resources.causes import LONGEST
 
 
 def found(metadata: Mapping[str, MetadataValue]) -> str:

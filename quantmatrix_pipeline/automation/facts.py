@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
@@ -10,12 +9,13 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from quantmatrix_pipeline.automation.watching import UNDER_WAY
 from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.health import machine
+from quantmatrix_pipeline.health.finding import Verdict
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.entry import Preflight
 
 ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 LOOKED_AT = 50  # a job's newest runs; a session that an older one did is done once more
-LEAST_DISK_GB = 2.0
 
 
 class DagsterFacts:
@@ -56,17 +56,12 @@ class DagsterFacts:
                 case Preflight.VENDOR_BUDGET:
                     return self._platform.out_of_calls()
                 case Preflight.DISK:
-                    return self._disk()
+                    found = machine.disk(self._platform.settings)
+                    return found.detail if found.state is Verdict.BAD else None
                 case Preflight.LAST_SESSION_CLOSED:
                     return self._open_session(at)
         except QuantMatrixError as error:
             return str(error)
-
-    def _disk(self) -> str | None:
-        folder = self._platform.settings.data_dir.resolve()
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(there).free / 1e9
-        return None if free >= LEAST_DISK_GB else f"{free:.1f} GB free under {folder}, {LEAST_DISK_GB:g} are needed"
 
     def _open_session(self, at: datetime) -> str | None:
         calendar, day = self._platform.calendar, at.date()

@@ -18,7 +18,8 @@ from dagster import (
 from dagster_shared.error import SerializableErrorInfo
 
 from quantmatrix_pipeline.alerts.events import FAILURE, SLOW, FailedCheck, Run, Wishes
-from quantmatrix_pipeline.automation.causes import cause, error_class, found
+from quantmatrix_pipeline.automation.causes import found
+from quantmatrix_pipeline.resources.causes import cause, error_class
 from quantmatrix_pipeline.settings.alerts import channel_names
 
 OUTCOMES = {

@@ -155,7 +155,8 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
 
 
 def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
-    from quantmatrix_pipeline.automation.causes import cause, exit_code, found
+    from quantmatrix_pipeline.automation.causes import found
+    from quantmatrix_pipeline.resources.causes import cause, exit_code
 
     for event in result.all_events:
         if event.is_step_success:

@@ -10,7 +10,6 @@ from quantmatrix_pipeline.dagster_client.connection import LOCATION, Dagster
 from quantmatrix_pipeline.dagster_client.instigators import (
     Instigator,
     Tick,
-    reset_schedule,
     schedules,
     sensors,
     start_schedule,
@@ -19,7 +18,7 @@ from quantmatrix_pipeline.dagster_client.instigators import (
     stop_sensor,
 )
 from quantmatrix_pipeline.dagster_client.location import jobs, reload_location
-from quantmatrix_pipeline.dagster_client.runs import ENDED, UNDER_WAY, Run, launch, run, runs, terminate
+from quantmatrix_pipeline.dagster_client.runs import ENDED, UNDER_WAY, Run, launch, run, runs
 
 __all__ = [
     "ENDED",
@@ -32,7 +31,6 @@ __all__ = [
     "jobs",
     "launch",
     "reload_location",
-    "reset_schedule",
     "run",
     "runs",
     "schedules",
@@ -41,5 +39,4 @@ __all__ = [
     "start_sensor",
     "stop_schedule",
     "stop_sensor",
-    "terminate",
 ]

@@ -57,11 +57,6 @@ mutation Start($selector: ScheduleSelector!) {
 _STOP_SCHEDULE = """
 mutation Stop($id: String!) { stopRunningSchedule(id: $id) { __typename ... on Error { message } } }
 """
-_RESET_SCHEDULE = """
-mutation Reset($selector: ScheduleSelector!) {
-  resetSchedule(scheduleSelector: $selector) { __typename ... on Error { message } }
-}
-"""
 _START_SENSOR = """
 mutation Start($selector: SensorSelector!) {
   startSensor(sensorSelector: $selector) { __typename ... on Error { message } }
@@ -177,18 +172,6 @@ def stop_schedule(dagster: Dagster, name: str) -> None:
     """
     found = _named(schedules(dagster), name, "schedule")
     dagster.ask(_STOP_SCHEDULE, {"id": found._id}, ["ScheduleStateResult"])
-
-
-def reset_schedule(dagster: Dagster, name: str) -> None:
-    """Forget that somebody switched a schedule on or off: what its definition says is in force again.
-
-    Raises
-    ------
-    DagsterRefused
-        There is no such schedule.
-    """
-    _named(schedules(dagster), name, "schedule")
-    dagster.ask(_RESET_SCHEDULE, {"selector": {**_OURS, "scheduleName": name}}, ["ScheduleStateResult"])
 
 
 def start_sensor(dagster: Dagster, name: str) -> None:

@@ -48,15 +48,6 @@ query Runs($filter: RunsFilter, $limit: Int, $cursor: String) {
 }
 """
 )
-_TERMINATE = """
-mutation Terminate($id: String!) {
-  terminateRun(runId: $id) {
-    __typename
-    ... on TerminateRunFailure { message }
-    ... on Error { message }
-  }
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +186,6 @@ def runs(
         wanted["statuses"] = list(statuses)
     found = dagster.ask(_RUNS, {"filter": wanted, "limit": limit, "cursor": before}, ["Runs"])
     return [_read(each) for each in found["results"]]
-
-
-def terminate(dagster: Dagster, run_id: str) -> None:
-    """Have a run ended.
-
-    Raises
-    ------
-    DagsterRefused
-        There is no such run, or it has ended.
-    """
-    dagster.ask(_TERMINATE, {"id": run_id}, ["TerminateRunSuccess"])
 
 
 def _read(found: Mapping[str, Any]) -> Run:

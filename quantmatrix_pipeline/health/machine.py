@@ -18,8 +18,8 @@ def disk(settings: Settings) -> Finding:
     folder = settings.data_dir.resolve()
     there = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(there).free / 1e9
-    detail = f"{free:.0f} GB free under {folder}"
-    return ok("disk", detail) if free >= LEAST_DISK_GB else bad("disk", detail)
+    detail = f"{free:.1f} GB free under {folder}"
+    return ok("disk", detail) if free >= LEAST_DISK_GB else bad("disk", f"{detail}, {LEAST_DISK_GB:g} are needed")
 
 
 def redis_answers(settings: Settings) -> Finding:

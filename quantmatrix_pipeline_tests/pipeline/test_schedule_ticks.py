@@ -132,7 +132,7 @@ def test_preflight_checks_say_what_they_miss(
     open_, closed = (datetime(2021, 12, 31, hour, 0, tzinfo=NEW_YORK) for hour in (11, 17))
     assert [facts.missing(check, closed) for check in Preflight] == [None] * 4
     assert "2021-12-31 is final at 2021-12-31 21:30 UTC" in str(facts.missing(Preflight.LAST_SESSION_CLOSED, open_))
-    monkeypatch.setattr("quantmatrix_pipeline.automation.facts.LEAST_DISK_GB", 1e9)
+    monkeypatch.setattr("quantmatrix_pipeline.health.machine.LEAST_DISK_GB", 1e9)
     assert "are needed" in str(facts.missing(Preflight.DISK, closed))
     monkeypatch.setenv("QM_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:9/none")
     away = str(DagsterFacts(instance, Platform()).missing(Preflight.DATABASE, closed))
