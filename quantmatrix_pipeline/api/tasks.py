@@ -15,6 +15,7 @@ from quantmatrix_pipeline.api.models.admin import Launched
 from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.dagster_client import Dagster, launch
+from quantmatrix_pipeline.dagster_client.session_tags import written
 from quantmatrix_pipeline.errors import SessionNotClosed
 from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.settings import Settings
@@ -99,7 +100,7 @@ class Launcher:
         partitions: tuple[str, str] | None = None
         if TASKS[job]:
             begin, end = self._sessions(first, last)
-            tags["quantmatrix/session"] = str(begin) if begin == end else f"{begin}..{end}"
+            tags["quantmatrix/session"] = written(begin, end)
             partition, partitions = (str(begin), None) if begin == end else (None, (str(begin), str(end)))
         ops = {op: {"config": dict(given)} for op, given in (config or {}).items()}
         run_id = launch(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from quantmatrix_pipeline.automation.watching import UNDER_WAY
+from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import machine
 from quantmatrix_pipeline.health.finding import Verdict
@@ -31,7 +31,7 @@ class DagsterFacts:
     def newest_done(self, job: str) -> date | None:
         of_job = RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS, *UNDER_WAY])
         runs = self._instance.get_runs(of_job, limit=LOOKED_AT)
-        return max((sessions[1] for run in runs if (sessions := sessions_of(run.tags))), default=None)
+        return max((sessions[1] for run in runs if (sessions := sessions_in(run.tags))), default=None)
 
     def under_way(self, *, job: str | None = None, schedule: str | None = None) -> int:
         tags = {"qm/schedule": schedule} if schedule else {}
@@ -43,7 +43,7 @@ class DagsterFacts:
             RunsFilter(job_name=job, statuses=statuses, updated_after=since), limit=LOOKED_AT
         )
         return any(
-            session is None or ((of := sessions_of(run.tags)) is not None and of[0] <= session <= of[1])
+            session is None or ((of := sessions_in(run.tags)) is not None and of[0] <= session <= of[1])
             for run in ended
         )
 
@@ -72,13 +72,3 @@ class DagsterFacts:
             if close - timedelta(minutes=minutes) <= at < final:
                 return f"the session {session} is final at {final:%Y-%m-%d %H:%M} UTC"
         return None
-
-
-def sessions_of(tags: Mapping[str, str]) -> tuple[date, date] | None:
-    """Return the first and the last session of a run by its tags; None: it has none."""
-    ends = [tags.get(f"dagster/asset_partition_range_{end}", tags.get("dagster/partition")) for end in ("start", "end")]
-    try:
-        first, last = (date.fromisoformat(str(end)) for end in ends)
-    except ValueError:
-        return None
-    return first, last

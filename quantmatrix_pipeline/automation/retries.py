@@ -21,6 +21,7 @@ from dagster import (
 from dagster._core.definitions.target import ExecutableDefinition
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
 
@@ -32,8 +33,7 @@ _DAGSTERS_OWN = ("dagster/", ".dagster/")
 _KEPT = (
     "dagster/max_runtime",
     "dagster/priority",
-    "dagster/asset_partition_range_start",
-    "dagster/asset_partition_range_end",
+    *RANGE,
 )
 
 
@@ -83,5 +83,5 @@ def _again(run: DagsterRun) -> RunRequest:
         job_name=run.job_name,
         run_config=run.run_config,
         tags={**kept, ATTEMPT: str(int(run.tags.get(ATTEMPT, 0)) + 1), RETRY_OF: run.run_id},
-        partition_key=run.tags.get("dagster/partition"),
+        partition_key=run.tags.get(PARTITION),
     )

@@ -19,6 +19,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from quantmatrix_pipeline.alerts.events import FAILURE, SLOW, FailedCheck, Run, Wishes
 from quantmatrix_pipeline.automation.causes import found
+from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
 from quantmatrix_pipeline.resources.causes import cause, error_class
 from quantmatrix_pipeline.settings.alerts import channel_names
 
@@ -105,19 +106,16 @@ def wishes(tags: Mapping[str, str]) -> Wishes:
 
 def session(run_tags: Mapping[str, str]) -> date | None:
     """Return the newest session that a run covers."""
-    key = run_tags.get("dagster/partition") or run_tags.get("dagster/asset_partition_range_end")
-    try:
-        return None if key is None else date.fromisoformat(key)
-    except ValueError:
-        return None
+    found = sessions_in(run_tags)
+    return None if found is None else found[1]
 
 
 def covered(run: DagsterRun) -> str:
     """Say for which session or sessions a run is."""
-    if "dagster/partition" in run.tags:
-        return f"session {run.tags['dagster/partition']}"
-    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
-    return f"sessions {first}..{last}" if first and last else "no session"
+    sessions = sessions_in(run.tags)
+    if sessions is None:
+        return "no session"
+    return f"session{'s' * (sessions[0] != sessions[1])} {written(*sessions)}"
 
 
 def _error(instance: DagsterInstance, run_id: str) -> SerializableErrorInfo | None:

@@ -25,6 +25,7 @@ from dagster import (
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
 from quantmatrix_pipeline.bars.sessions import trading_calendar
+from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
 from quantmatrix_pipeline.schedules.entry import Catalogue
@@ -95,22 +96,18 @@ def _taken(platform: Platform, name: str, at: datetime, number: str) -> str | No
 def _request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> RunRequest:
     entry = catalogue.schedules[name]
     tags = entry.run_tags(name)
-    about = f"{at:%Y-%m-%dT%H:%M}"
-    if launch.first is not None and launch.first == launch.last:
-        about = str(launch.last)
-        tags[SESSION_TAG] = about
-    elif launch.first is not None:
-        about = f"{launch.first}..{launch.last}"
-        tags |= {
-            SESSION_TAG: about,
-            "dagster/asset_partition_range_start": str(launch.first),
-            "dagster/asset_partition_range_end": str(launch.last),
-        }
+    about, partition = f"{at:%Y-%m-%dT%H:%M}", None
+    if launch.first is not None and launch.last is not None:
+        about = tags[SESSION_TAG] = written(launch.first, launch.last)
+        if launch.first == launch.last:
+            partition = about
+        else:
+            tags |= range_tags(launch.first, launch.last)
     return RunRequest(
         run_key=f"{name}-{about}",
         run_config=entry.config,
         tags=tags,
-        partition_key=str(launch.last) if launch.last is not None and launch.first == launch.last else None,
+        partition_key=partition,
     )
 
 

@@ -9,6 +9,7 @@ import time
 from dagster import DagsterInstance
 
 from quantmatrix_pipeline.automation.jobs import RECORD
+from quantmatrix_pipeline.dagster_client.session_tags import range_tags
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.resources.dagster_home import use_dagster_home
@@ -20,7 +21,7 @@ def main() -> None:
     use_dagster_home(load())
     job = build_defs().resolve_job_def(RECORD)
     first, last = sys.argv[1:3]
-    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    tags = range_tags(first, last)
     with DagsterInstance.get() as instance:
         started = time.perf_counter()
         result = job.execute_in_process(

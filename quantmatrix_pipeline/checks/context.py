@@ -6,11 +6,11 @@ from datetime import date
 
 from dagster import AssetCheckExecutionContext
 
+from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.resources.platform import Platform
 
 
 def session_of(context: AssetCheckExecutionContext, platform: Platform) -> date:
     """Return the (last) session of the run; in a run without partitions, the newest one the source can serve."""
-    tags = context.run.tags
-    key = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-    return date.fromisoformat(key) if key else platform.newest_session()
+    found = sessions_in(context.run.tags)
+    return platform.newest_session() if found is None else found[1]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from quantmatrix_pipeline.dagster_client.session_tags import range_tags
 from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, WarehouseUnavailable
 from quantmatrix_pipeline.resources.dagster_home import prepare
 from quantmatrix_pipeline.settings import load
@@ -120,14 +121,7 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
     job = build_defs().resolve_job_def(RESTORE)
     run_id = str(uuid4())
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    tags = (
-        {}
-        if first == last
-        else {
-            "dagster/asset_partition_range_start": str(first),
-            "dagster/asset_partition_range_end": str(last),
-        }
-    )
+    tags = {} if first == last else range_tags(first, last)
     with DagsterInstance.get() as instance, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("chain", total=len(job.nodes))
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quantmatrix_pipeline.dagster_client.connection import LOCATION, REPOSITORY, Dagster
+from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, range_tags, sessions_in, written
 from quantmatrix_pipeline.errors import DagsterRefused, NoSuchRun
 
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
@@ -81,10 +82,8 @@ class Run:
     @property
     def sessions(self) -> str | None:
         """The session, or the range of sessions as `first..last`; None: the run has none."""
-        first, last = (self.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
-        if first and last:
-            return first if first == last else f"{first}..{last}"
-        return self.tags.get("dagster/partition")
+        found = sessions_in(self.tags)
+        return None if found is None else written(*found)
 
     @property
     def seconds(self) -> float | None:
@@ -129,9 +128,9 @@ def launch(
     """
     all_tags = dict(tags or {})
     if partition is not None:
-        all_tags["dagster/partition"] = partition
+        all_tags[PARTITION] = partition
     if partitions is not None:
-        all_tags["dagster/asset_partition_range_start"], all_tags["dagster/asset_partition_range_end"] = partitions
+        all_tags |= range_tags(*partitions)
     params = {
         "selector": {"jobName": job, "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION},
         "runConfigData": dict(config or {}),

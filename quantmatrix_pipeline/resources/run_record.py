@@ -7,10 +7,11 @@ that is killed says nothing more, and the next run, or the sensor of ended runs,
 from __future__ import annotations
 
 import logging
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, EventLogEntry, MetadataValue
 
+from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.resources.causes import cause
 from quantmatrix_pipeline.settings import Settings
@@ -25,8 +26,6 @@ ENDED = {
     DagsterEventType.RUN_FAILURE: "failure",
     DagsterEventType.RUN_CANCELED: "canceled",
 }
-PARTITION = "dagster/partition"
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 class Recorder:
@@ -114,11 +113,6 @@ def _moment(timestamp: float) -> datetime:
 
 
 def _row(run: DagsterRun, begun: datetime) -> runs.Run:
-    one = run.tags.get(PARTITION)
-    first, last = (run.tags.get(end, one) for end in RANGE)
+    first, last = sessions_in(run.tags) or (None, None)
     params = {name: value for name, value in run.tags.items() if not name.startswith((".", "dagster/"))}
-    return runs.Run(run.run_id, run.job_name, _day(first), _day(last), params, "running", begun)
-
-
-def _day(key: str | None) -> date | None:
-    return date.fromisoformat(key) if key else None
+    return runs.Run(run.run_id, run.job_name, first, last, params, "running", begun)

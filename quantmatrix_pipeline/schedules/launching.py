@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client import UNDER_WAY, Dagster, launch, runs, start_schedule, stop_schedule
+from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
 from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.schedules.decide import Exchange, missed
 from quantmatrix_pipeline.schedules.entry import Entry, Partition
@@ -80,7 +81,7 @@ def run_now(
     tags = entry.run_tags(name) | {"qm/actor": actor}
     due = _due(dagster, warehouse, settings, entry, now, session)
     if due is not None:
-        tags["quantmatrix/session"] = str(due[0]) if due[0] == due[1] else f"{due[0]}..{due[1]}"
+        tags["quantmatrix/session"] = written(*due)
     one = str(due[0]) if due and due[0] == due[1] else None
     several = (str(due[0]), str(due[1])) if due and due[0] != due[1] else None
     run_id = launch(dagster, entry.job, config=entry.config, tags=tags, partition=one, partitions=several)
@@ -91,8 +92,7 @@ def run_now(
 def newest_done(dagster: Dagster, job: str) -> date | None:
     """Return the newest session that a run of a job did, or is about to do."""
     found = runs(dagster, job=job, statuses=("SUCCESS", *UNDER_WAY), limit=LOOKED_AT)
-    ends = [run.sessions.rpartition("..")[2] for run in found if run.sessions]
-    return max(map(date.fromisoformat, ends), default=None)
+    return max((sessions[1] for run in found if (sessions := sessions_in(run.tags))), default=None)
 
 
 def _due(
