@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 
-from quantmatrix_pipeline.errors import ConfigurationError, WarehouseError
+from quantmatrix_pipeline.errors import ConfigurationError, WarehouseError, WarehouseUnavailable
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_reader
@@ -55,6 +57,16 @@ class Door:
                 # Somebody stopped the embedded server on purpose, or is about to start it: that is not ours to do.
                 self._opened = open_reader(self._settings, start=False)
             return self._opened
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Warehouse]:
+        """The warehouse while the block runs; forgotten where it turns out not to answer."""
+        warehouse = self.warehouse()
+        try:
+            yield warehouse
+        except WarehouseUnavailable:
+            self.lost(warehouse)
+            raise
 
     def lost(self, warehouse: Warehouse) -> None:
         """Forget a warehouse that did not answer: when it is back it may listen on another port."""

@@ -12,7 +12,6 @@ from pydantic import BeforeValidator
 
 from quantmatrix_pipeline.api.door import Door
 from quantmatrix_pipeline.api.problems import refused
-from quantmatrix_pipeline.errors import WarehouseUnavailable
 from quantmatrix_pipeline.settings import Reloading, Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
@@ -37,12 +36,8 @@ async def _door(request: Request) -> Door:
 
 async def _warehouse(request: Request) -> AsyncIterator[Warehouse]:
     door: Door = request.app.state.door
-    warehouse = door.warehouse()
-    try:
+    with door.opened() as warehouse:
         yield warehouse
-    except WarehouseUnavailable:
-        door.lost(warehouse)
-        raise
 
 
 async def _settings(request: Request) -> Settings:

@@ -47,6 +47,12 @@ def standing(warehouse: Warehouse, calendar: TradingCalendar, now: datetime) -> 
     return Standing(report, computed_at, "degraded" if found else "ok", reasons, job, headline)
 
 
+def source_ends(warehouse: Warehouse) -> bool:
+    """Tell whether the newest session's bars are of sources that may simply hold no later one: then none is missed."""
+    vendors = tables.newest_vendors(warehouse)
+    return bool(vendors) and vendors <= END_BY_THEMSELVES
+
+
 def ingestion_lag(calendar: TradingCalendar, newest: date, now: datetime, grace: timedelta) -> timedelta:
     """Return for how long the first session after `newest`, the newest that has a bar, has been due at `now`.
 
@@ -59,7 +65,7 @@ def ingestion_lag(calendar: TradingCalendar, newest: date, now: datetime, grace:
 
 def _missed(warehouse: Warehouse, calendar: TradingCalendar, reported: str, now: datetime) -> list[tuple[str, str]]:
     due = calendar.newest_closed(now, CHAIN_DONE_BY)
-    if reported >= due.isoformat() or tables.newest_vendors(warehouse) <= END_BY_THEMSELVES:
+    if reported >= due.isoformat() or source_ends(warehouse):
         return []
     return [(f"no report of {due}, which has closed", RESTORE)]
 

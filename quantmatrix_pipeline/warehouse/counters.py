@@ -57,6 +57,9 @@ def gaps_found(warehouse: Warehouse) -> dict[str, int]:
     return {row.interval: row.gaps for row in warehouse.rows("SELECT interval, gaps FROM gaps_found ORDER BY 1")}
 
 
+RUN_ENDINGS = ("success", "failure", "canceled")
+
+
 @dataclass(frozen=True, slots=True)
 class Runs:
     """How many runs of a job ended in one way, and how long they took together."""
@@ -66,7 +69,7 @@ class Runs:
 
 
 def run_counts(warehouse: Warehouse) -> dict[tuple[str, str], Runs]:
-    """Return (job, status) -> its runs that ended; statuses are `success`, `failure` and `canceled`."""
+    """Return (job, status) -> its runs that ended; statuses are `RUN_ENDINGS`."""
     rows = warehouse.rows("SELECT job, status, runs, seconds FROM run_counts ORDER BY 1, 2")
     return {(row.job, row.status): Runs(row.runs, row.seconds) for row in rows}
 

@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from pydantic import SecretStr
 
@@ -57,6 +58,15 @@ def _away(client: TestClient, secret: str) -> None:
             assert response.headers["content-type"] == "application/problem+json"
             assert response.headers["retry-after"].isdigit()
             assert response.json()["type"] == "urn:quantmatrix:problem:warehouse-unavailable"
+    assert _metrics(client) == {"quantmatrix_warehouse_up": 0.0}, "Prometheus tells the database from the API"
+
+
+def _metrics(client: TestClient) -> dict[str, float]:
+    """Return the metrics that have no labels."""
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    samples = [sample for family in text_string_to_metric_families(response.text) for sample in family.samples]
+    return {sample.name: sample.value for sample in samples if not sample.labels}
 
 
 def test_it_starts_without_a_database_says_so_and_heals_when_there_is_one(
@@ -75,6 +85,7 @@ def test_it_starts_without_a_database_says_so_and_heals_when_there_is_one(
         _away(client, password)
         _execute(server, "CREATE DATABASE {} TEMPLATE {} OWNER qm_owner", later, TEMPLATE)
         assert client.get("/health").json()["database"] == "ok"
+        assert _metrics(client)["quantmatrix_warehouse_up"] == 1.0
         assert client.get("/api/v1/status").json() == {
             "symbols": 0,
             "records": 0,
@@ -100,9 +111,9 @@ def test_an_installation_without_a_data_folder_is_away_and_makes_none(run_folder
 def test_a_warehouse_that_did_not_answer_is_looked_up_anew(server: EmbeddedServer, later: str) -> None:
     app = create_app(Settings(database_url=SecretStr(server.url(later, "qm_reader"))))
     with TestClient(app, raise_server_exceptions=False) as client:
-        for url in ("/health", "/api/v1/status", "/api/v1/snapshots"):
+        for url in ("/health", "/api/v1/status", "/api/v1/snapshots", "/metrics"):
             before = app.state.door.warehouse()
-            assert client.get(url).status_code == 503
+            assert client.get(url).status_code == (200 if url == "/metrics" else 503)
             assert app.state.door.warehouse() is not before, url
         _execute(server, "CREATE DATABASE {} TEMPLATE {} OWNER qm_owner", later, TEMPLATE)
         kept = app.state.door.warehouse()

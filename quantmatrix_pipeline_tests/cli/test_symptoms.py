@@ -68,8 +68,8 @@ def test_each_alert_rule_leads_to_a_heading_that_exists_once() -> None:
     assert sorted({a for a in anchors if anchors.count(a) > 1}) == []
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    assert {rule["annotations"]["runbook"] for rule in rules} <= set(anchors)
-    leads = {rule["alert"]: rule["annotations"]["runbook"] for rule in rules}
+    leads = {rule["alert"]: rule["annotations"]["runbook_url"].partition("/operations.md#")[2] for rule in rules}
+    assert set(leads.values()) <= set(anchors)
     assert leads["RunsFail"] == KINDS[Kind.FAILED_RUN]
     assert leads["CoverageBelowTarget"] == CHECKS["coverage_report.coverage_at_target"]
 

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.coverage.standing import ingestion_lag, standing
+from quantmatrix_pipeline.coverage.standing import ingestion_lag, source_ends, standing
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import gaps
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -30,11 +30,17 @@ class CoverageMetrics(Collector):
             "Since when, closed and past its grace, the first session without any bar is due; 0 where none is",
             labels=["interval"],
         )
+        ends = source_ends(self._warehouse)
         newest = gaps.newest_session(self._warehouse)
         if newest is not None:
-            late = ingestion_lag(self._calendar, newest, self._now, self._grace)
+            late = timedelta(0) if ends else ingestion_lag(self._calendar, newest, self._now, self._grace)
             lag.add_metric(["1d"], late.total_seconds())
         yield lag
+        yield GaugeMetricFamily(
+            "quantmatrix_source_ends",
+            "1 while the newest bars are of a source that may hold no later session (files, sample), else 0",
+            value=ends,
+        )
 
         now = standing(self._warehouse, self._calendar, self._now)
         yield GaugeMetricFamily(

@@ -11,16 +11,14 @@ from fastapi import APIRouter, Response
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.admin import MaybeAdmin
-from quantmatrix_pipeline.api.door import Door
 from quantmatrix_pipeline.api.models.operations import Component, Health
 from quantmatrix_pipeline.api.parameters import CurrentSettings, InForce, OpenDoor
-from quantmatrix_pipeline.errors import QuantMatrixError, WarehouseUnavailable
+from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import machine, stored
 from quantmatrix_pipeline.health.finding import Finding, Verdict, bad, ok
 from quantmatrix_pipeline.health.unattended import is_running, unattended
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import migrations, vital_signs
-from quantmatrix_pipeline.warehouse.vital_signs import VitalSigns
 
 router = APIRouter(tags=["operations"])
 
@@ -38,7 +36,8 @@ def health(door: OpenDoor, in_force: CurrentSettings, admin: MaybeAdmin, respons
     response.headers["Cache-Control"] = "no-store"
     findings = _of_the_machine(in_force)
     try:
-        signs = _vital_signs(door)
+        with door.opened() as warehouse:
+            signs = vital_signs.read(warehouse)
     except QuantMatrixError as error:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Health(
@@ -81,15 +80,6 @@ def _shown(findings: list[Finding], admin: str | None) -> dict[str, Component]:
 def _of_the_machine(in_force: InForce) -> list[Finding]:
     settings = bad("settings", in_force.refused) if in_force.refused else ok("settings", "in force")
     return [settings, machine.environment(), machine.disk(in_force.settings), _redis.of(in_force.settings)]
-
-
-def _vital_signs(door: Door) -> VitalSigns:
-    warehouse = door.warehouse()
-    try:
-        return vital_signs.read(warehouse)
-    except WarehouseUnavailable:
-        door.lost(warehouse)
-        raise
 
 
 @cache
