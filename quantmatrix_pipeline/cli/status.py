@@ -19,6 +19,7 @@ from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse import audit, coverage_fill
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import embedded, open_reader
+from quantmatrix_pipeline.warehouse.row_counts import RowCounter
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Days = Annotated[int, typer.Option("--history", min=0, help="Show how full this many newest sessions are.")]
@@ -44,7 +45,7 @@ def _computed_at(found: Standing) -> str:
 def status(as_json: AsJson = False) -> None:
     """The state in one line (session, ok or degraded, why, the job to press), then what the warehouse holds."""
     warehouse, found, report = _now()
-    counts = audit.row_counts(warehouse)
+    counts = RowCounter()(warehouse)
     totals = audit.totals(warehouse)
     if as_json:
         body = {"coverage": report, "computed_at": _computed_at(found), "rows": counts}

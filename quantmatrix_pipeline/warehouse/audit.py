@@ -153,14 +153,3 @@ def validated_share(warehouse: Warehouse, first: date, last: date) -> float | No
         last=last,
     )
     return None if share is None else float(share)
-
-
-def row_counts(warehouse: Warehouse) -> dict[str, int]:
-    """Return the number of rows of each table that holds facts."""
-    tables = (
-        "instruments", "index_constituents", "symbol_universe", "price_data", "price_data_revisions",
-        "corporate_actions", "validation_log", "market_analysis_cache", "market_analysis_history", "market_breadth",
-        "coverage_snapshots",
-    )  # fmt: skip
-    union = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM {name}" for name in tables)
-    return {row.name: row.n for row in warehouse.rows(union)}

@@ -9,6 +9,7 @@ import pytest
 
 from quantmatrix_pipeline.warehouse import audit
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.row_counts import RowCounter
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
 from quantmatrix_pipeline_tests.shared_data import shared_data
 
@@ -130,4 +131,4 @@ def test_a_folder_without_one_usable_bar_fails_in_one_clear_line_and_writes_no_b
     assert not done.success
     (error,) = set(done.errors.values())
     assert "bars.csv" in error
-    assert audit.row_counts(warehouse)["price_data"] == 0
+    assert RowCounter()(warehouse)["price_data"] == 0

@@ -26,18 +26,19 @@ from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import ConfigurationError, WarehouseError
 from quantmatrix_pipeline.providers.routing.assemble import build_router
 from quantmatrix_pipeline.settings import Settings
-from quantmatrix_pipeline.warehouse import audit, vendor_requests
+from quantmatrix_pipeline.warehouse import vendor_requests
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.row_counts import RowCounter
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(known_parameters)])
 _TEXT = {"description": "the metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
-# Counting rows reads every table whole; they are scraped each quarter of a minute, and grow once a night.
+# What grows is counted whole each time; rows are scraped each quarter of a minute, and come once a night.
 ROWS_KEPT_SECONDS = 60.0
 
-_row_counts: Kept[dict[str, int]] = Kept(audit.row_counts, ROWS_KEPT_SECONDS)
+_row_counts: Kept[dict[str, int]] = Kept(RowCounter(), ROWS_KEPT_SECONDS)
 
 
 @router.get("/metrics", response_class=Response, responses={200: _TEXT, **documented(422)})
