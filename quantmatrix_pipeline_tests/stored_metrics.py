@@ -18,12 +18,6 @@ Stored = Mapping[str, Sequence[Mapping[str, str]]]
 AGGREGATIONS = {"sum", "max", "min", "avg", "count"}
 OF_ONE_SERIES = {"rate", "increase", "max_over_time"}
 SETS = {"and", "or", "unless"}
-MATCHES = {
-    promql.MatchOp.Equal: lambda have, wanted: have == wanted,
-    promql.MatchOp.NotEqual: lambda have, wanted: have != wanted,
-    promql.MatchOp.Re: lambda have, wanted: re.fullmatch(wanted, have) is not None,
-    promql.MatchOp.NotRe: lambda have, wanted: re.fullmatch(wanted, have) is None,
-}
 
 
 def stored(families: Iterable[Metric], target: Mapping[str, str]) -> Stored:
@@ -70,9 +64,15 @@ def _selected(selector: Any, series: Stored) -> Labels:
     found = list(series[selector.name])
     for matcher in selector.matchers.matchers:
         assert matcher.name in found[0], f"{selector.name}: no label {matcher.name}"
-        found = [labels for labels in found if MATCHES[matcher.op](labels[matcher.name], matcher.value)]
+        found = [labels for labels in found if _holds(matcher, labels[matcher.name])]
         assert found, f"{selector.name}: no series with {matcher.name} {matcher.value!r}"
     return frozenset(found[0])
+
+
+def _holds(matcher: Any, value: str) -> bool:
+    literal = matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
+    alike = value == matcher.value if literal else re.fullmatch(matcher.value, value) is not None
+    return alike != (matcher.op in (promql.MatchOp.NotEqual, promql.MatchOp.NotRe))
 
 
 def _aggregated(query: Any, series: Stored) -> Labels:

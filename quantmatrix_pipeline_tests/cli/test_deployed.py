@@ -112,10 +112,10 @@ def test_a_label_that_prometheus_gives_itself_is_refused() -> None:
 
 
 def test_what_is_measured_is_shown(families: list[Metric], series: Stored) -> None:
-    names = {family: {family.name + suffix for suffix in SUFFIXES.get(family.type, ("",))} for family in families}
-    assert [family.name for family, has in names.items() if not has <= series.keys()] == [], "has no series"
+    names = {f.name: {f.name + suffix for suffix in SUFFIXES.get(f.type, ("",))} for f in families}
+    assert [name for name, has in names.items() if not has <= series.keys()] == [], "has no series"
     asked = set(re.findall(r"\w+", " ".join(query for _, query, _ in queries())))
-    assert [family.name for family, has in names.items() if not has & asked] == [], "nobody asks for it"
+    assert [name for name, has in names.items() if not has & asked] == [], "nobody asks for it"
 
 
 def test_the_table_of_what_is_measured_has_every_metric_with_its_labels_and_no_other(families: list[Metric]) -> None:

@@ -21,6 +21,7 @@ from quantmatrix_pipeline.warehouse import backfill, instruments, runs, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.cli.conftest import Installation
+from quantmatrix_pipeline_tests.market_nights import CALENDAR, DAYS, Market
 
 Samples = Mapping[str, Mapping[tuple[str, ...], float]]
 
@@ -111,7 +112,21 @@ def test_after_a_chain_in_another_process_the_metrics_are_what_sql_tells(
     assert later["quantmatrix_source_ends"] == {(): 1.0}
 
 
-def test_the_backfill_queue_runs_that_fail_and_bars_that_are_late_show_in_the_metrics(
+def test_bars_of_a_vendor_are_late_from_the_next_close_and_its_grace_on(
+    database_url: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = DAYS[-1].item()
+    warehouse = Warehouse(database_url)
+    Market(warehouse).store(CALENDAR.close(last), {(0, len(DAYS) - 1): 1.0}, vendor="polygon")
+    warehouse.close()
+    due = CALENDAR.close(CALENDAR.next(last)) + timedelta(minutes=30)
+    for now, late in ((due - timedelta(minutes=1), 0.0), (due + timedelta(hours=1), 3600.0)):
+        found = scraped(server, database_url, now, monkeypatch)
+        assert found["ingestion_lag_seconds"] == {("1d",): late}
+        assert found["quantmatrix_source_ends"] == {(): 0.0}
+
+
+def test_the_backfill_queue_and_runs_that_fail_show_in_the_metrics(
     database_url: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime(2021, 12, 31, 22, tzinfo=UTC)
