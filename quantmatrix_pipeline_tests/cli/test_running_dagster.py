@@ -87,6 +87,19 @@ def test_a_run_is_launched_with_tags_for_a_range_and_can_be_followed(dagster: Da
     assert runs(dagster, job="refresh_coverage", before=run_id) == []
 
 
+def test_the_daemon_watches_runs_tries_crashed_ones_again_and_notices_what_grows_stale(dagster: Dagster) -> None:
+    question = "query { instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+    wanted = {"SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING", "EVENT_LOG_CONSUMER", "FRESHNESS_DAEMON"}
+    deadline = time.monotonic() + PATIENCE
+    healthy: set[str] = set()
+    while not wanted <= healthy:
+        assert time.monotonic() < deadline, wanted - healthy
+        answer = httpx.post(f"{dagster.address}/graphql", json={"query": question}, timeout=30, trust_env=False).json()
+        statuses = answer["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+        healthy = {each["daemonType"] for each in statuses if each["required"] and each["healthy"]}
+        time.sleep(0.5)
+
+
 def test_a_run_is_launched_and_followed_over_http_until_it_has_ended(dagster: Dagster, up: Up) -> None:
     with httpx.Client(base_url=up.api, headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False) as client:
         started = client.post("/ops/validate")
