@@ -73,6 +73,8 @@ class Run:
         The class of the error behind it, where it is one of ours.
     stopped_by_check
         Whether a blocking check ended it: then the check is the cause.
+    timed_out
+        Whether Dagster ended it, since it took longer than it may.
     counters
         Name -> count, of what its steps did.
     symbols
@@ -95,6 +97,7 @@ class Run:
     cause: str | None = None
     error: str | None = None
     stopped_by_check: bool = False
+    timed_out: bool = False
     counters: Mapping[str, int | float] = field(default_factory=dict)
     symbols: tuple[str, ...] = ()
     stale: int | None = None
@@ -108,3 +111,8 @@ class Run:
     def subject(self) -> str:
         """What is broken when it fails: its job, of the symbols that it names."""
         return f"job:{self.job}" + (f"[{','.join(self.symbols)}]" if self.symbols else "")
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it takes, or took, longer than it is expected to."""
+        return self.wishes.slow_after_s is not None and self.seconds > self.wishes.slow_after_s

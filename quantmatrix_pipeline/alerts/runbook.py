@@ -13,6 +13,7 @@ KINDS: Mapping[Kind, str] = MappingProxyType(
         Kind.FAILED_CHECK: "a-check-failed",
         Kind.SLOW_RUN: "a-run-takes-long",
         Kind.STALE_ASSET: "an-asset-is-stale",
+        Kind.FAILING_TICK: "the-ticks-of-a-schedule-or-sensor-fail",
     }
 )
 CHECKS: Mapping[str, str] = MappingProxyType(
@@ -47,7 +48,6 @@ ERRORS: Mapping[str, str] = MappingProxyType(
     }
 )
 TIMEOUT = "a-run-was-ended-at-its-timeout"
-TIMEOUT_SAYS = "Exceeded maximum runtime"  # what Dagster's run monitoring gives as the reason
 
 
 def anchor(group: Group) -> str:
@@ -55,8 +55,7 @@ def anchor(group: Group) -> str:
     lead = group.troubles[0]
     if lead.kind is Kind.FAILED_CHECK:
         return CHECKS.get(lead.subject.removeprefix("check:"), KINDS[lead.kind])
-    if lead.kind is Kind.FAILED_RUN:
-        if TIMEOUT_SAYS in lead.cause:
-            return TIMEOUT
-        return ERRORS.get(group.runs[0].error or "", KINDS[lead.kind]) if group.runs else KINDS[lead.kind]
+    if lead.kind is Kind.FAILED_RUN and group.runs:
+        run = group.runs[0]
+        return TIMEOUT if run.timed_out else ERRORS.get(run.error or "", KINDS[lead.kind])
     return KINDS[lead.kind]

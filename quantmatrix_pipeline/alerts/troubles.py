@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ class Kind(StrEnum):
     FAILED_CHECK = "failed_check"
     SLOW_RUN = "slow_run"
     STALE_ASSET = "stale_asset"
+    FAILING_TICK = "failing_tick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Trouble:
     key
         The same for each occurrence of the cause.
     subject
-        What is broken by it, and can be well again: `job:...`, `check:...`, `run:...`, `asset:...`.
+        What is broken by it, and can be well again: `job:...`, `check:...`, `run:...`, `asset:...`,
+        `tick:...`.
     """
 
     key: str
@@ -102,11 +104,11 @@ def judge(runs: Sequence[Run], broken: Container[str] = ()) -> Verdict:
 
 
 def slow(runs: Iterable[Run]) -> tuple[Group, ...]:
-    """Return a group for each run that takes, or took, longer than its tag allows."""
+    """Return a group for each run that takes, or took, longer than it is expected to."""
     return tuple(
         Group((Trouble(f"{Kind.SLOW_RUN}:{run.run_id}", Kind.SLOW_RUN, f"run:{run.run_id}", _slow_cause(run)),), (run,))
         for run in runs
-        if SLOW in run.wishes.on and run.wishes.slow_after_s is not None and run.seconds > run.wishes.slow_after_s
+        if SLOW in run.wishes.on and run.is_slow
     )
 
 
@@ -117,6 +119,21 @@ def stale(assets: Sequence[str], state: str) -> Group:
     return Group(tuple(Trouble(key, Kind.STALE_ASSET, f"asset:{name}:{state}", cause) for name in assets))
 
 
+def failing(ticks: Mapping[str, str]) -> tuple[Group, ...]:
+    """Return a group for each cause for which ticks fail.
+
+    Parameters
+    ----------
+    ticks
+        Name of a schedule or sensor -> what its last tick failed with.
+    """
+    by_cause: dict[str, list[Trouble]] = {}
+    for name, cause in ticks.items():
+        trouble = Trouble(f"{Kind.FAILING_TICK}:{name}", Kind.FAILING_TICK, f"tick:{name}", cause)
+        by_cause.setdefault(fingerprint(cause), []).append(trouble)
+    return tuple(Group(tuple(troubles)) for troubles in by_cause.values())
+
+
 def _of(run: Run) -> list[Trouble]:
     """Return what went wrong in a run; a canceled one was ended by somebody who knows."""
     if FAILURE not in run.wishes.on:
@@ -125,7 +142,9 @@ def _of(run: Run) -> list[Trouble]:
     # What a blocking check stopped is told by the check, with its counts.
     if run.outcome == "failure" and not (run.stopped_by_check and run.failed):
         cause = run.cause or "no cause was recorded"
-        key = f"{Kind.FAILED_RUN}:{fingerprint(f'{run.error}: {cause}', run.symbols)}"
+        # A timeout does not say why: two jobs that hang have two causes.
+        about = run.job if run.timed_out else run.error
+        key = f"{Kind.FAILED_RUN}:{fingerprint(f'{about}: {cause}', run.symbols)}"
         troubles.append(Trouble(key, Kind.FAILED_RUN, run.subject, cause))
     graver_first = sorted(run.failed, key=lambda check: check.severity != "ERROR")
     troubles += [

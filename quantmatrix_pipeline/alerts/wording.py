@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from quantmatrix_pipeline.alerts.events import Run
 from quantmatrix_pipeline.alerts.message import Message, Tone, cut
-from quantmatrix_pipeline.alerts.runbook import TIMEOUT_SAYS, anchor
+from quantmatrix_pipeline.alerts.runbook import anchor
 from quantmatrix_pipeline.alerts.troubles import Group, Kind
 
 LONGEST_TITLE, LONGEST_CAUSE = 240, 500
@@ -54,6 +54,7 @@ def trouble(group: Group, links: Links, occurrences: int = 1) -> Message:
         "cause": cut(lead.cause, LONGEST_CAUSE),
         "failed checks": _listed(dict.fromkeys(check.name for run in runs for check in run.failed)),
         "assets": _listed(t.subject.split(":")[1] for t in group.troubles if t.kind is Kind.STALE_ASSET),
+        "ticks of": _listed(_plain(t.subject) for t in group.troubles if t.kind is Kind.FAILING_TICK),
         "seen": f"{occurrences} times" if occurrences > 1 else "",
         "press": "" if lead.kind not in (Kind.FAILED_RUN, Kind.FAILED_CHECK) else _press(runs),
     }
@@ -111,7 +112,7 @@ def _title(group: Group) -> str:
     what = runs[0].what if runs else ""
     more = f" (and {len(runs) - 1} more runs)" if len(runs) > 1 else ""
     if lead.kind is Kind.FAILED_RUN:
-        verb = "ENDED AT ITS TIMEOUT" if TIMEOUT_SAYS in lead.cause else "FAILED"
+        verb = "ENDED AT ITS TIMEOUT" if runs[0].timed_out else "FAILED"
         return f"{verb} {runs[0].job}, {what}{more}: {lead.cause}"
     if lead.kind is Kind.FAILED_CHECK:
         others = len(group.troubles) - 1
@@ -120,12 +121,14 @@ def _title(group: Group) -> str:
         return f"CHECK {severity} {_plain(lead.subject)} failed{also}, {what}{more}: {lead.cause}"
     if lead.kind is Kind.SLOW_RUN:
         return f"SLOW {runs[0].job}, {what}: {lead.cause}"
+    if lead.kind is Kind.FAILING_TICK:
+        return f"TICKS FAIL of {_listed(_plain(t.subject) for t in group.troubles)}: {lead.cause}"
     count = len(group.troubles)
     return f"STALE {count} asset{'s' if count > 1 else ''}: {lead.cause}"
 
 
 def _tone(group: Group) -> Tone:
-    if any(t.kind is Kind.FAILED_RUN for t in group.troubles):
+    if any(t.kind in (Kind.FAILED_RUN, Kind.FAILING_TICK) for t in group.troubles):
         return Tone.ERROR
     errors = any(check.severity == "ERROR" for run in group.runs for check in run.failed)
     fails = any(t.subject.endswith(":FAIL") for t in group.troubles if t.kind is Kind.STALE_ASSET)

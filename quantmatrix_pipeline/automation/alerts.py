@@ -13,7 +13,6 @@ from functools import partial
 
 from dagster import (
     DagsterEventType,
-    DagsterRunStatus,
     DefaultSensorStatus,
     EventRecordsFilter,
     RunRequest,
@@ -37,6 +36,7 @@ from quantmatrix_pipeline.alerts.tell import tell
 from quantmatrix_pipeline.automation import run_events, run_reports
 from quantmatrix_pipeline.automation.digest import JOB as DIGEST
 from quantmatrix_pipeline.automation.digest import OP
+from quantmatrix_pipeline.automation.ended_runs import ended_runs
 from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.coverage.report import coverage_as_of
 from quantmatrix_pipeline.errors import QuantMatrixError
@@ -48,8 +48,6 @@ from quantmatrix_pipeline.warehouse import runs
 
 RUNS, FRESHNESS, DELIVERY = "alert_on_runs", "alert_on_freshness", "deliver_alerts"
 AT_ONCE = 50
-READING_SECONDS = 15.0  # what is not read by then is read at the next tick
-RETRIED = "dagster/will_retry"  # such a failure speaks through the run that comes after it
 
 
 def build() -> list[SensorDefinition]:
@@ -64,18 +62,12 @@ def build() -> list[SensorDefinition]:
         if cursor is None:  # what happened before somebody listened is no news
             context.update_cursor(str(run_events.newest(context.instance)))
             return SkipReason("listening from here on")
-        deadline = time.monotonic() + READING_SECONDS
-        ended: list[Run] = []
-        for event in run_events.ended_since(context.instance, cursor, AT_ONCE):
-            if time.monotonic() > deadline:
-                break
-            run = run_reports.report(context.instance, event.run_id, context.repository_def, clock.wall())
-            ended += [] if run is None else [_with_coverage(context, platform, run)]
-            cursor.handled[event.number] = event.at
-        slow = _slow(context)
+        now = clock.wall()
+        new = ended_runs(context.instance, context.repository_def, cursor, now)
+        ended = [_with_coverage(context, platform, run) for run in new]
+        slow = troubles.slow(run_reports.taking_long(context.instance, context.repository_def, now))
         if ended or slow:
-            _say(context, platform, ended, slow)
-        cursor.settle(clock.wall())
+            _say(platform, ended, slow)
         if requests := _digests(context, platform, ended):
             return SensorResult(run_requests=requests, cursor=str(cursor))
         context.update_cursor(str(cursor))
@@ -145,23 +137,13 @@ def _digests(context: SensorEvaluationContext, platform: Platform, ended: Sequen
     return [RunRequest(run_key=f"digest-{newest}", run_config=config)]
 
 
-def _slow(context: SensorEvaluationContext) -> Sequence[troubles.Group]:
-    started = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
-    tagged = [run for run in context.instance.get_runs(started) if run_reports.SLOW_AFTER in run.tags]
-    reports = [run_reports.report(context.instance, run.run_id, None, clock.wall()) for run in tagged]
-    return troubles.slow(run for run in reports if run is not None and run.outcome == "running")
-
-
-def _say(
-    context: SensorEvaluationContext, platform: Platform, ended: Sequence[Run], slow: Sequence[troubles.Group]
-) -> None:
+def _say(platform: Platform, ended: Sequence[Run], slow: Sequence[troubles.Group]) -> None:
     now = instant()
     if platform.settings.pushgateway_url is not None:
         with platform.warehouse.begin() as connection:
             for run in (run for run in ended if run.wishes.pushed):
                 outbox.queue(connection, [(PUSHGATEWAY, None)], duration(run).as_json(), now, once=run.run_id)
-    final = [run for run in ended if not _comes_again(context, run)]
-    verdict = troubles.judge(final, incidents.broken(platform.warehouse))
+    verdict = troubles.judge(ended, incidents.broken(platform.warehouse))
     tell(
         platform.warehouse,
         Policy.of(platform.settings),
@@ -171,11 +153,6 @@ def _say(
         over=verdict.over,
         successes=[run for run in ended if run.outcome == "success"],
     )
-
-
-def _comes_again(context: SensorEvaluationContext, run: Run) -> bool:
-    stored = context.instance.get_run_by_id(run.run_id) if run.outcome == "failure" else None
-    return stored is not None and stored.tags.get(RETRIED) == "true"
 
 
 def _with_coverage(context: SensorEvaluationContext, platform: Platform, run: Run) -> Run:

@@ -21,12 +21,18 @@ from dagster import (
 from dagster._core.definitions.target import ExecutableDefinition
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation.attempts import ATTEMPT, RETRY_OF, attempt, due, ended, launched_again
+from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.automation.failures import timed_out
+from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.decide import busy, in_maintenance
+from quantmatrix_pipeline.schedules.entry import Entry
+from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 SENSOR = "retry_failed_runs"
-ATTEMPT, RETRY_OF = "qm/attempt", "qm/retry_of"
 LOOKS_BACK = timedelta(days=2)
 LOOKED_AT = 100
 _DAGSTERS_OWN = ("dagster/", ".dagster/")
@@ -42,46 +48,68 @@ def sensors(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
 
     @sensor(name=SENSOR, jobs=jobs, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def retry_failed_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
-        """Launch failed runs again whose schedule says how often, each once, after its pause."""
+        """Launch failed runs again whose schedule says how often, each once, after its pause, as its schedule may."""
         tables.beat(platform.warehouse, SENSOR, clock.now())
         # A run's end is by the machine's clock, whatever QM_NOW says.
-        due, later = _failed(context.instance, datetime.now(UTC))
-        if due:
-            return SensorResult(run_requests=[_again(run) for run in due])
-        return SkipReason(
-            f"{later} failed runs wait for their pause to end" if later else "no failed run is to be retried"
-        )
+        runs, later = _failed(context.instance, datetime.now(UTC))
+        again, waits = _free(context.instance, platform, runs) if runs else ([], [])
+        if again:
+            return SensorResult(run_requests=[_again(run) for run in again])
+        waits += [f"{later} failed runs wait for their pause to end"] if later else []
+        return SkipReason("; ".join(waits) or "no failed run is to be retried")
 
     return [retry_failed_runs]
 
 
 def _failed(instance: DagsterInstance, now: datetime) -> tuple[list[DagsterRun], int]:
-    """Return the failed runs whose retry is due, and how many are to be retried later."""
-    due, later = [], 0
-    failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=now - LOOKS_BACK)
+    """Return the failed runs whose retry is due, the oldest first, and how many are to be retried later."""
+    runs, later = [], 0
+    # A run that its timeout ended may count as canceled.
+    failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED], updated_after=now - LOOKS_BACK)
     for record in instance.get_run_records(failed, limit=LOOKED_AT):
         run = record.dagster_run
-        attempt = int(run.tags.get(ATTEMPT, 0))
-        # Where its process crashed, Dagster itself launches it again.
-        if attempt >= int(run.tags.get("qm/retries", 0)) or run.tags.get("dagster/will_retry") == "true":
+        at = due(run, ended(record))
+        if at is None or launched_again(instance, run):
             continue
-        if instance.get_runs_count(RunsFilter(tags={RETRY_OF: run.run_id})):
+        if run.status is DagsterRunStatus.CANCELED and not timed_out(instance, run):
             continue
-        ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
-        pause = timedelta(seconds=int(run.tags.get("qm/backoff_s", 0)) * 2**attempt)
-        if ended + pause <= now:
-            due.append(run)
+        if at <= now:
+            runs.append(run)
         else:
             later += 1
-    return due, later
+    return runs[::-1], later
+
+
+def _free(
+    instance: DagsterInstance, platform: Platform, runs: Sequence[DagsterRun]
+) -> tuple[list[DagsterRun], list[str]]:
+    """Return those that their schedules let go now, and why the others wait."""
+    schedules = in_force(platform.settings).catalogue.schedules
+    facts = DagsterFacts(instance, platform)
+    free: list[DagsterRun] = []
+    waits = []
+    for run in runs:
+        name = run.tags.get("qm/schedule", "")
+        # Of an entry that is gone, its run's tags are left.
+        entry = schedules.get(name) or Entry(job=run.job_name, cron="0 0 * * *")
+        local = clock.now().astimezone(entry.zone(platform.calendar.timezone))
+        reason = in_maintenance(entry, local) or busy(entry, name, facts)
+        if reason is None and run.job_name in {other.job_name for other in free}:
+            reason = f"already running: a run of {run.job_name} is about to be"
+        if reason is None:
+            free.append(run)
+        else:
+            waits.append(f"{run.job_name}: {reason}")
+    return free, waits
 
 
 def _again(run: DagsterRun) -> RunRequest:
     kept = {tag: v for tag, v in run.tags.items() if not tag.startswith(_DAGSTERS_OWN) or tag in _KEPT}
+    kept.pop(FAILED_CHECKS, None)
     return RunRequest(
         run_key=f"retry-{run.run_id}",
         job_name=run.job_name,
         run_config=run.run_config,
-        tags={**kept, ATTEMPT: str(int(run.tags.get(ATTEMPT, 0)) + 1), RETRY_OF: run.run_id},
+        tags={**kept, ATTEMPT: str(attempt(run) + 1), RETRY_OF: run.run_id},
         partition_key=run.tags.get(PARTITION),
     )

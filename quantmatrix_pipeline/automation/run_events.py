@@ -1,4 +1,4 @@
-"""The runs that ended since the last look: past a cursor that misses none and takes none twice."""
+"""The events that ended runs since the last look: past a cursor that misses none and takes none twice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ ENDED: tuple[DagsterEventType, ...] = (
 # An event gets its number before it is committed: one with a smaller number may appear this long after a greater one.
 SETTLED_SECONDS = 60.0
 MOST_UNSETTLED = 500
+# A run may end twice: by what Dagster's monitoring writes, and by what its own process still does.
+TOLD_SECONDS = 900.0
+MOST_TOLD = 500
 
 
 @dataclass
@@ -29,10 +32,16 @@ class EndedCursor:
         All events up to this number are settled, and those about ended runs were handled.
     handled
         Event -> its time, of those beyond `after` that were handled.
+    told
+        Run -> how it ended and when, of those that ended lately.
+    held
+        Failed runs that nobody was told of, since they are to be launched again.
     """
 
     after: int
     handled: dict[int, float] = field(default_factory=dict)
+    told: dict[str, tuple[str, float]] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
 
     @classmethod
     def parse(cls, text: str | None) -> EndedCursor | None:
@@ -40,10 +49,21 @@ class EndedCursor:
         if not text:
             return None
         body = json.loads(text)
-        return cls(body["after"], {int(number): at for number, at in body["handled"].items()})
+        return cls(
+            body["after"],
+            {int(number): at for number, at in body["handled"].items()},
+            {run_id: (outcome, at) for run_id, (outcome, at) in body.get("told", {}).items()},
+            body.get("held", []),
+        )
 
     def __str__(self) -> str:
-        return json.dumps({"after": self.after, "handled": self.handled})
+        return json.dumps({"after": self.after, "handled": self.handled, "told": self.told, "held": self.held})
+
+    def is_news(self, run_id: str, outcome: str, at: float) -> bool:
+        """Note how a run ended, and tell whether that was not known yet."""
+        known = self.told.pop(run_id, None)
+        self.told[run_id] = (outcome, at)
+        return known is None or known[0] != outcome
 
     def settle(self, now: float) -> None:
         """Move past what can't be overtaken any more."""
@@ -51,6 +71,8 @@ class EndedCursor:
         settled = sorted(self.handled)[: max(0, len(self.handled) - MOST_UNSETTLED)]
         self.after = max([self.after, *old, *settled])
         self.handled = {number: at for number, at in self.handled.items() if number > self.after}
+        lately = [(run_id, told) for run_id, told in self.told.items() if told[1] >= now - TOLD_SECONDS]
+        self.told = dict(lately[-MOST_TOLD:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,16 @@ from dagster import (
     DagsterRunStatus,
     MetadataValue,
     RepositoryDefinition,
+    RunsFilter,
     TableMetadataValue,
 )
-from dagster_shared.error import SerializableErrorInfo
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from quantmatrix_pipeline.alerts.events import FAILURE, SLOW, FailedCheck, Run, Wishes
 from quantmatrix_pipeline.automation.causes import found
+from quantmatrix_pipeline.automation.failures import failure
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
-from quantmatrix_pipeline.resources.causes import cause, error_class
+from quantmatrix_pipeline.resources.counted import COUNTING, counted
 from quantmatrix_pipeline.settings.alerts import channel_names
 
 OUTCOMES = {
@@ -37,7 +39,7 @@ ON, CHANNELS, MUTE, SLOW_AFTER, POOL, SYMBOLS, PUSHED = (
     "qm/symbols",
     "qm/pushgateway",
 )
-STOPPED_BY_CHECK = "DagsterAssetCheckFailedError"
+SLOW_SHARE = 0.5  # of the time after which Dagster ends a run; where nothing else says when it is slow
 # A range run has events per session: the counts of its last steps say what it did.
 NEWEST_STEPS = 20
 _NO_COUNTS = ("seconds", "share", "target")
@@ -57,14 +59,10 @@ def report(instance: DagsterInstance, run_id: str, repository: RepositoryDefinit
     if record is None:
         return None
     run = record.dagster_run
-    outcome = OUTCOMES.get(run.status, "running")
-    error = _error(instance, run_id) if outcome == "failure" else None
+    why = failure(instance, run)
+    outcome = OUTCOMES.get(run.status, "running") if why is None else "failure"
     failed, passed = ([], []) if outcome == "running" else _checks(instance, run_id)
-    owned = (
-        {c.name.rsplit(".", 1)[0] for c in failed} or _failed_steps(instance, run_id)
-        if outcome == "failure" or failed
-        else set()
-    )
+    owned = {c.name.rsplit(".", 1)[0] for c in failed} or (set() if why is None else set(why.steps))
     return Run(
         run_id=run_id,
         job=run.job_name,
@@ -72,36 +70,59 @@ def report(instance: DagsterInstance, run_id: str, repository: RepositoryDefinit
         what=covered(run),
         seconds=max(0.0, (record.end_time or now) - (record.start_time or record.end_time or now)),
         pool=run.tags.get(POOL, "default"),
-        cause=_cause(instance, run_id, error) if outcome == "failure" else None,
-        error=error_class(error),
-        stopped_by_check=error is not None and _innermost(error).cls_name == STOPPED_BY_CHECK,
+        cause=None if why is None else why.cause,
+        error=None if why is None else why.error,
+        stopped_by_check=why is not None and why.stopped_by_check,
+        timed_out=why is not None and why.timed_out,
         counters=_counters(instance, run_id) if outcome != "running" else {},
         symbols=tuple(s.strip() for s in run.tags.get(SYMBOLS, "").split(",") if s.strip()),
         failed=tuple(failed),
         passed=tuple(passed),
         owners=_owners(repository, owned or {key.to_user_string() for key in run.asset_selection or ()}),
-        wishes=wishes(run.tags),
+        wishes=wishes(run.tags, instance.run_monitoring_max_runtime_seconds),
     )
 
 
-def wishes(tags: Mapping[str, str]) -> Wishes:
-    """Return what tags say of a run's alerts; a tag that can't be read counts as absent."""
+def taking_long(instance: DagsterInstance, repository: RepositoryDefinition | None, now: float) -> list[Run]:
+    """Return the runs under way that take longer than they are expected to; arguments as in `report`."""
+    started = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
+    late = []
+    for record in instance.get_run_records(started):
+        limit = wishes(record.dagster_run.tags, instance.run_monitoring_max_runtime_seconds).slow_after_s
+        if limit is not None and record.start_time is not None and now - record.start_time > limit:
+            late.append(record.dagster_run.run_id)
+    reports = [report(instance, run_id, repository, now) for run_id in late]
+    return [run for run in reports if run is not None and run.outcome == "running"]
+
+
+def wishes(tags: Mapping[str, str], max_runtime: float = 0) -> Wishes:
+    """Return what tags say of a run's alerts; a tag that can't be read counts as absent.
+
+    Parameters
+    ----------
+    max_runtime
+        After how many seconds a run is ended whose tags do not say; 0: never.
+    """
     named = tags.get(ON, f"{FAILURE} {SLOW}").replace("|", " ").replace(",", " ").split()
     try:
         channels = channel_names(tags.get(CHANNELS, ""))
     except ValueError:
         channels = ()
-    try:
-        slow_after: float | None = float(tags[SLOW_AFTER])
-    except (KeyError, ValueError):
-        slow_after = None
+    ended_after = _seconds(tags, MAX_RUNTIME_SECONDS_TAG) or max_runtime
     return Wishes(
         on=frozenset(named),
         channels=channels,
         muted=tags.get(MUTE, "").lower() not in ("", "false", "0", "no"),
-        slow_after_s=slow_after,
+        slow_after_s=_seconds(tags, SLOW_AFTER) or SLOW_SHARE * ended_after or None,
         pushed=tags.get(PUSHED, "").lower() not in ("false", "0", "no"),
     )
+
+
+def _seconds(tags: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(tags[name])
+    except (KeyError, ValueError):
+        return None
 
 
 def session(run_tags: Mapping[str, str]) -> date | None:
@@ -116,36 +137,6 @@ def covered(run: DagsterRun) -> str:
     if sessions is None:
         return "no session"
     return f"session{'s' * (sessions[0] != sessions[1])} {written(*sessions)}"
-
-
-def _error(instance: DagsterInstance, run_id: str) -> SerializableErrorInfo | None:
-    for event_type in (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE):
-        for entry in instance.all_logs(run_id, of_type=event_type):
-            data = entry.dagster_event.event_specific_data if entry.dagster_event else None
-            if isinstance(error := getattr(data, "error", None), SerializableErrorInfo):
-                return error
-    return None
-
-
-def _cause(instance: DagsterInstance, run_id: str, error: SerializableErrorInfo | None) -> str:
-    if error is not None:
-        return cause(error)
-    # What the run monitoring ended left no error, only a message.
-    for entry in instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE):
-        if entry.dagster_event and entry.dagster_event.message:
-            return " ".join(entry.dagster_event.message.split())
-    return cause(None)
-
-
-def _innermost(error: SerializableErrorInfo) -> SerializableErrorInfo:
-    while error.cause is not None:
-        error = error.cause
-    return error
-
-
-def _failed_steps(instance: DagsterInstance, run_id: str) -> set[str]:
-    events = instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE)
-    return {e.dagster_event.step_key for e in events if e.dagster_event and e.dagster_event.step_key}
 
 
 def _checks(instance: DagsterInstance, run_id: str) -> tuple[list[FailedCheck], list[str]]:
@@ -173,22 +164,26 @@ def _symbols(metadata: Iterable[MetadataValue]) -> tuple[str, ...]:
 
 
 def _counters(instance: DagsterInstance, run_id: str) -> dict[str, int | float]:
-    records = instance.get_records_for_run(
-        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION, limit=NEWEST_STEPS, ascending=False
-    ).records
     counts: dict[str, int | float] = {}
-    for record in reversed(records):
-        materialization = record.asset_materialization
-        if materialization is None:
-            continue
-        asset = materialization.asset_key.to_user_string()
-        for name, value in materialization.metadata.items():
-            if isinstance(value.value, int) and not isinstance(value.value, bool) and not name.startswith(_NO_COUNTS):
-                shown = (
-                    name.removeprefix("dagster/").replace("partition_row_count", "rows").replace("row_count", "rows")
-                )
-                counts[f"{asset} {shown}"] = value.value
+    assets: set[str | None] = set()
+    for event_type in COUNTING:
+        records = instance.get_records_for_run(run_id, of_type=event_type, limit=NEWEST_STEPS, ascending=False).records
+        events = [e for record in reversed(records) if (e := record.event_log_entry.dagster_event) is not None]
+        if event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            assets = {event.step_key for event in events}
+        else:  # the output of a step that made assets says the same once more
+            events = [event for event in events if event.step_key not in assets]
+        for of, numbers in filter(None, map(counted, events)):
+            counts |= {f"{of} {_shown(n)}": v for n, v in numbers.items() if type(v) is int and _is_count(n)}
     return counts
+
+
+def _is_count(name: str) -> bool:
+    return not name.startswith(_NO_COUNTS)
+
+
+def _shown(name: str) -> str:
+    return name.removeprefix("dagster/").replace("partition_row_count", "rows").replace("row_count", "rows")
 
 
 def _owners(repository: RepositoryDefinition | None, assets: Iterable[str]) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""The sensor that notes how Dagster itself is, for those who must know when it no longer is.
+"""The sensor that notes how Dagster itself is, for those who must know when it no longer is; it tells of failing ticks.
 
 `/health` and `qm doctor` read what it noted, also after the daemon has died: for each schedule the tick that it has not
 had yet is noted beforehand, so that being late needs nobody alive to say it.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +22,13 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick,
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.automation.failing_ticks import tell_of_ticks
 from quantmatrix_pipeline.health.unattended import WATCH
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 LONGEST_REASON = 200
+FINISHED = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 
 
 def build() -> list[SensorDefinition]:
@@ -37,6 +40,9 @@ def build() -> list[SensorDefinition]:
         assert context.repository_def is not None
         seen = look(context.instance, context.repository_def)
         tables.beat(platform.warehouse, WATCH, clock.now(), seen)
+        since = json.loads(context.cursor) if context.cursor else {}
+        on = seen["due"].keys() | seen["sensors"].keys()
+        context.update_cursor(json.dumps(tell_of_ticks(platform, seen["failing"], on, since, clock.wall())))
         failing = f"; failing: {', '.join(seen['failing'])}" if seen["failing"] else ""
         return SkipReason(f"{len(seen['due'])} schedules and {len(seen['sensors'])} sensors are on{failing}")
 
@@ -59,8 +65,11 @@ def look(instance: DagsterInstance, repository: RepositoryDefinition) -> dict[st
         if name not in known or not state.is_running:
             continue
         newest = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-        if newest and newest[0].status == TickStatus.FAILURE:
-            seen["failing"][name] = _reason(newest[0])
+        finished = newest
+        if newest and newest[0].status not in FINISHED:  # what is going on has not come to anything yet
+            finished = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=FINISHED)
+        if finished and finished[0].status == TickStatus.FAILURE:
+            seen["failing"][name] = _reason(finished[0])
         if state.instigator_type == InstigatorType.SCHEDULE:
             after = newest[0].timestamp if newest else _switched_on(state)
             schedule = crons[name]

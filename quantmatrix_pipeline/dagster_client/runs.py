@@ -13,6 +13,8 @@ from quantmatrix_pipeline.errors import DagsterRefused, NoSuchRun
 
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+# Written onto a run by itself: a failed check that blocks nothing leaves it a SUCCESS, and Dagster counts none.
+FAILED_CHECKS = "qm/failed_checks"
 
 _FIELDS = """
 fragment fields on Run {
@@ -84,6 +86,12 @@ class Run:
         """The session, or the range of sessions as `first..last`; None: the run has none."""
         found = sessions_in(self.tags)
         return None if found is None else written(*found)
+
+    @property
+    def checks_failed(self) -> int:
+        """How many of its checks failed so far, of those that block and of those that don't."""
+        said = self.tags.get(FAILED_CHECKS, "")
+        return int(said) if said.isdecimal() else 0
 
     @property
     def seconds(self) -> float | None:

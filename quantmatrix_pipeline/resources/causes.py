@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from dagster_shared.error import SerializableErrorInfo
 
 from quantmatrix_pipeline import errors
 
 LONGEST = 500
+# What Dagster's run monitoring says before it ends a run (in RUN_CANCELING) and afterwards (in RUN_FAILURE, unless the
+# run's process or nobody had the last word).
+_TIMEOUT = re.compile(r"exceed(?:ing|ed) (maximum runtime of \d+ seconds)", re.IGNORECASE)
 
 
 def cause(error: SerializableErrorInfo | None) -> str:
@@ -23,6 +28,12 @@ def error_class(error: SerializableErrorInfo | None) -> str | None:
     """Return the class of the error of ours in the chain, None where there is none."""
     kinds = [kind for e in _chain(error) if (kind := _kind(e)) is not None]
     return kinds[-1].__name__ if kinds else None
+
+
+def timeout(message: str | None) -> str | None:
+    """Return the cause where an event's message says that a run is ended since it took too long; None: it does not."""
+    found = _TIMEOUT.search(message or "")
+    return None if found is None else f"Exceeded {found[1]}."
 
 
 def exit_code(error: SerializableErrorInfo | None) -> int:

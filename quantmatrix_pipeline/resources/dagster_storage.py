@@ -11,6 +11,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 from quantmatrix_pipeline.resources.dagster_tables import ensure_tables
+from quantmatrix_pipeline.resources.run_storage import RunStorage
 from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse.locate import locate, upgrade
 
@@ -34,6 +35,7 @@ class WarehouseStorage(DagsterPostgresStorage):
         # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which dagster-postgres does not speak.
         url = locate(settings).dagster.replace("postgresql://", "postgresql+psycopg2://", 1)
         storage = cls(postgres_url=url, should_autocreate_tables=False, inst_data=inst_data)
+        storage._run_storage = RunStorage(url, should_autocreate_tables=False)
         ensure_tables(storage)
         # Left alone, each of the three opens a connection per statement, which is most of what an event costs: a range
         # of 43 sessions took 12 s of Dagster's own, with kept connections 4 s.

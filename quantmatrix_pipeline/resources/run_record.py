@@ -9,11 +9,20 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, EventLogEntry, MetadataValue
+from dagster import (
+    AssetCheckEvaluation,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    EventLogEntry,
+)
 
+from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.resources.causes import cause
+from quantmatrix_pipeline.resources.counted import counted
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -33,12 +42,14 @@ class Recorder:
     and not the run.
     """
 
-    def __init__(self, warehouse: Warehouse, run_id: str) -> None:
+    def __init__(self, warehouse: Warehouse, instance: DagsterInstance, run_id: str) -> None:
         self._warehouse = warehouse
+        self._instance = instance
         self._run_id = run_id
         self._life: runs.Life | None = runs.Life(warehouse, run_id)
         self._counters: dict[str, dict[str, float]] = {}
         self._step_seconds: dict[str, float] = {}
+        self._failed_checks: set[str] = set()
         self._error: str | None = None
 
     @classmethod
@@ -46,7 +57,7 @@ class Recorder:
         """Begin the record of a run that has begun, and close those of runs whose process is gone."""
         try:
             warehouse = open_writer(settings)
-            recorder = cls(warehouse, run.run_id)
+            recorder = cls(warehouse, instance, run.run_id)
             runs.close_dead(warehouse)
             stored = instance.get_run_record_by_id(run.run_id)
             assert stored is not None  # the run is under way
@@ -54,6 +65,8 @@ class Recorder:
         except WarehouseError as error:  # the steps will say it themselves
             log.warning("run %s is not written down: %s", run.run_id, error)
             return
+        if FAILED_CHECKS in run.tags:  # a run that is launched again inherits its tags
+            instance.add_run_tags(run.run_id, {FAILED_CHECKS: "0"})
         instance.add_event_listener(run.run_id, recorder.hear)
 
     def hear(self, entry: EventLogEntry) -> None:
@@ -63,22 +76,22 @@ class Recorder:
             return
         if event.event_type in ENDED:
             self._end(ENDED[event.event_type], entry)
-        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            key = event.asset_key
-            assert key is not None
-            self._count(key.to_user_string(), dict(event.step_materialization_data.materialization.metadata))
-        elif event.event_type is DagsterEventType.STEP_OUTPUT:
-            self._count(str(event.step_key), dict(event.step_output_data.metadata))
+        elif found := counted(event):
+            of, numbers = found
+            self._counters.setdefault(of, {}).update(numbers)  # of a range of sessions each event bears the same
+        elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._check(event.asset_check_evaluation_data)
         elif event.event_type is DagsterEventType.STEP_SUCCESS:
             self._step_seconds[str(event.step_key)] = round(event.step_success_data.duration_ms / 1000, 3)
         elif event.event_type is DagsterEventType.STEP_FAILURE:
             self._error = self._error or f"step {event.step_key}: {cause(event.step_failure_data.error)}"
 
-    def _count(self, of: str, metadata: dict[str, MetadataValue]) -> None:
-        """Keep the numbers: of a range of sessions each event bears the same."""
-        numbers = {name: v.value for name, v in metadata.items() if type(v.value) in (int, float)}
-        if numbers:
-            self._counters.setdefault(of, {}).update(numbers)  # type: ignore[arg-type]  # numbers all of them
+    def _check(self, evaluation: AssetCheckEvaluation) -> None:
+        """Say on the run how many checks failed: those that block nothing leave it a success."""
+        name = f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
+        if not evaluation.passed and name not in self._failed_checks:
+            self._failed_checks.add(name)
+            self._instance.add_run_tags(self._run_id, {FAILED_CHECKS: str(len(self._failed_checks))})
 
     def _end(self, status: str, entry: EventLogEntry) -> None:
         error = self._error or (_why(entry.dagster_event) if status != "success" else None)

@@ -89,7 +89,7 @@ def decide(
     wanted = _sessions(entry, tick, now, exchange, facts)
     if isinstance(wanted, Skip):
         return wanted
-    if reason := _busy(entry, name, facts):
+    if reason := busy(entry, name, facts):
         return Skip(reason)
     for after in entry.after:
         if reason := _waits(after, catalogue, wanted.last or facts.newest_session(now), now, exchange, facts):
@@ -141,7 +141,8 @@ def _sessions(entry: Entry, tick: datetime, now: datetime, exchange: Exchange, f
     return Launch(due[0], due[-1])
 
 
-def _busy(entry: Entry, name: str, facts: Facts) -> str | None:
+def busy(entry: Entry, name: str, facts: Facts) -> str | None:
+    """Say why no further run of an entry may go beside those under way; None: it may."""
     if entry.safety.single_flight:
         if facts.under_way(job=entry.job):
             return f"already running: a run of {entry.job} is under way"

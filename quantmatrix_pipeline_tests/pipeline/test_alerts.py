@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from dagster import (
     AssetKey,
     DagsterEvent,
     DagsterEventType,
+    DagsterExecutionInterruptedError,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
+    RunRecord,
     job,
     op,
 )
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
-from dagster._core.events import JobFailureData
+from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import filter_runs_to_should_retry
+from dagster._daemon.monitoring.run_monitoring import check_run_timeout
+from dagster._utils.error import SerializableErrorInfo, serializable_error_info_from_exc_info
 
 from quantmatrix_pipeline.alerts.events import Wishes
+from quantmatrix_pipeline.automation import attempts
 from quantmatrix_pipeline.automation.alerts import DELIVERY, FRESHNESS, RUNS
 from quantmatrix_pipeline.automation.run_events import EndedCursor
 from quantmatrix_pipeline.automation.run_reports import wishes
@@ -33,6 +46,7 @@ from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
 
 DAYS = sessions("2021-12-31", 30)
 TONIGHT = DAYS[-1]
+ROOT = Path(__file__).parents[2]
 WHY = "source.toml: bars[1].path: 'gone.parquet' matches no"
 
 
@@ -86,8 +100,6 @@ def test_a_failed_run_is_told_once_with_all_that_an_operator_asks_first_and_so_i
     assert kept == ["for", "job", "duration", "pool", "cause", "press", "what to do"], "in their order"
     assert facts["what to do"] == "docs/operations.md#a-setting-or-a-file-is-wrong"
     assert alerts.hook.taken[0]["embeds"][0]["url"] == f"http://127.0.0.1:3000/runs/{failed.run_id}"
-    # A retry, or a person, puts a tag on the run later: it has not failed again.
-    instance.add_run_tags(failed.run_id, {"dagster/did_retry": "true"})
     assert alerts.tick() == []
     chain.run(DAYS[-3], TONIGHT)
     assert alerts.tick() == [], "one cause, and its cool-down lasts"
@@ -225,7 +237,7 @@ def test_the_digest_of_tonight_is_started_by_its_chain_and_comes_once_with_one_p
 # --- slow, timed out, stale -----------------------------------------------------------------------------------------
 
 
-@job(tags={"qm/slow_after_s": "60", "qm/timeout_s": "120"})
+@job
 def long_one() -> None:
     @op
     def wait() -> None: ...
@@ -233,44 +245,198 @@ def long_one() -> None:
     wait()
 
 
-def started(instance: DagsterInstance, since: float) -> Callable[[DagsterEventType, str], None]:
-    """Start a run `since` seconds ago without a process behind it; return what reports an event about it."""
-    run = instance.create_run_for_job(long_one, tags=long_one.tags)
-    at = time.time() - since
+class Begun:
+    """A run that began some seconds ago, without a process behind it: a test reports what one would."""
 
-    def event(kind: DagsterEventType, message: str = "", **more: object) -> None:
-        instance.report_dagster_event(
-            DagsterEvent(kind.value, run.job_name, message=message, **more),  # type: ignore[arg-type]
-            run.run_id,
-            timestamp=at if kind is DagsterEventType.RUN_START else time.time(),
+    def __init__(self, instance: DagsterInstance, since: float = 5.0, **tags: str) -> None:
+        self._instance = instance
+        self.run_id = instance.create_run_for_job(long_one, tags=tags).run_id
+        self.report(DagsterEventType.RUN_START, at=time.time() - since)
+        assert self.run.status is DagsterRunStatus.STARTED
+
+    @property
+    def run(self) -> DagsterRun:
+        return self.record.dagster_run
+
+    @property
+    def record(self) -> RunRecord:
+        found = self._instance.get_run_record_by_id(self.run_id)
+        assert found is not None
+        return found
+
+    def report(self, kind: DagsterEventType, message: str = "", *, at: float | None = None, **more: object) -> None:
+        event = DagsterEvent(kind.value, "long_one", message=message, **more)  # type: ignore[arg-type]
+        self._instance.report_dagster_event(event, self.run_id, timestamp=at or time.time())
+
+    def fail(self, cause: str) -> str:
+        """End as a run ends whose step raised an error; return the run's id."""
+        error = SerializableErrorInfo(f"{cause}\n", [], "OSError")
+        self.report(DagsterEventType.STEP_FAILURE, step_key="wait", event_specific_data=StepFailureData(error, None))
+        data = JobFailureData(error=None, failure_reason=RunFailureReason.STEP_FAILURE)
+        self.report(DagsterEventType.RUN_FAILURE, "Steps failed", event_specific_data=data)
+        return self.run_id
+
+    def crash(self) -> None:
+        """End as the run monitoring ends a run whose process is gone."""
+        self._instance.report_run_failed(self.run, "Detected run worker status UNKNOWN. Marking run as failed.")
+
+    def interrupted(self, last_word: DagsterEventType | None) -> bool:
+        """Do what a run's process does when it is told to end, and whatever launched it."""
+        self._instance.report_run_canceling(self.run)
+        try:
+            raise DagsterExecutionInterruptedError
+        except DagsterExecutionInterruptedError:
+            error = serializable_error_info_from_exc_info(sys.exc_info())
+        data = StepFailureData(error, None, error_source=ErrorSource.INTERRUPT)
+        self.report(DagsterEventType.STEP_FAILURE, step_key="wait", event_specific_data=data)
+        if last_word is not None:
+            self.report(last_word, "Execution was interrupted")
+        return True
+
+
+@pytest.fixture
+def stored(environment: None, tmp_path: Path) -> Iterator[DagsterInstance]:
+    """An instance with the product's storage and its settings of retries."""
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    with DagsterInstance.local_temp(
+        str(tmp_path), overrides={name: settings[name] for name in ("storage", "run_retries", "run_monitoring")}
+    ) as instance:
+        yield instance
+
+
+def test_a_run_that_hangs_is_ended_at_its_timeout_told_once_and_not_taken_for_one_that_crashed(
+    stored: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QM_ALERT_COOLDOWN_MINUTES", "0")  # so that a second telling would be seen
+    with hook() as server:
+        monkeypatch.setenv("QM_DISCORD_WEBHOOK", server.url)
+        alerts = Alerts(Sensor(RUNS, stored), Sensor(DELIVERY, stored), server)
+        assert alerts.tick() == []
+        # Who has the last word: the monitoring, the run's own process before it, or that process after it.
+        for last_word, status in ((None, "FAILURE"), (DagsterEventType.RUN_CANCELED, "FAILURE")):
+            hung = Begun(stored, since=90, **{"dagster/max_runtime": "60"})
+            monkeypatch.setattr(stored.run_launcher, "terminate", lambda run_id, h=hung, w=last_word: h.interrupted(w))
+            check_run_timeout(stored, hung.record, logging.getLogger(), 14400.0)
+            assert (hung.run.status.value, hung.run.tags["dagster/will_retry"]) == (status, "false")
+            assert list(filter_runs_to_should_retry([hung.run], stored)) == []
+            (title,) = alerts.tick()
+            assert title == "ENDED AT ITS TIMEOUT long_one, no session: Exceeded maximum runtime of 60 seconds."
+            assert alerts.facts()["what to do"] == "docs/operations.md#a-run-was-ended-at-its-timeout"
+            hung.report(DagsterEventType.RUN_CANCELED, "Execution was interrupted")
+            assert hung.run.status is DagsterRunStatus.CANCELED
+            assert alerts.tick() == [], "told already"
+        # The process alone had a word, and nobody could be asked to end it.
+        hung = Begun(stored, since=90, **{"dagster/max_runtime": "60"})
+        monkeypatch.setattr(
+            stored.run_launcher, "terminate", lambda run_id: not hung.interrupted(DagsterEventType.RUN_CANCELED)
         )
+        check_run_timeout(stored, hung.record, logging.getLogger(), 14400.0)
+        assert hung.run.status is DagsterRunStatus.CANCELED
+        assert [title.split(":")[0] for title in alerts.tick()] == ["ENDED AT ITS TIMEOUT long_one, no session"]
+        # Whose process is gone is retried still, and speaks through the run that comes after it.
+        crashed = Begun(stored)
+        crashed.crash()
+        assert crashed.run.tags["dagster/will_retry"] == "true"
+        assert alerts.tick() == []
+        canceled = Begun(stored)
+        stored.report_run_canceling(canceled.run)
+        stored.report_run_canceled(canceled.run)
+        assert alerts.tick() == [], "whoever ended it knows"
 
-    event(DagsterEventType.RUN_START)
-    record = instance.get_run_record_by_id(run.run_id)
-    assert record is not None
-    assert record.dagster_run.status is DagsterRunStatus.STARTED
-    return event
+
+def test_a_run_that_is_tried_again_is_told_by_its_last_attempt_and_its_recovery_once(
+    instance: DagsterInstance, alerts: Alerts
+) -> None:
+    def attempt(number: int, of: str = "") -> Begun:
+        tags = {"qm/retries": "2", "qm/backoff_s": "60", "qm/attempt": str(number), "qm/retry_of": of}
+        return Begun(instance, **{tag: value for tag, value in tags.items() if value})
+
+    first = attempt(0).fail("no answer")
+    assert alerts.tick() == []
+    second = attempt(1, first).fail("no route")
+    assert alerts.tick() == []
+    third = attempt(2, second).fail("no answer")
+    assert alerts.tick() == ["FAILED long_one, no session: no answer"]
+    assert alerts.facts().get("seen") is None
+    Begun(instance).report(DagsterEventType.RUN_SUCCESS)
+    assert alerts.tick() == ["RECOVERED: long_one"]
+    # One that does well at last is no news at all.
+    first = attempt(0).fail("no answer")
+    assert alerts.tick() == []
+    attempt(1, first).report(DagsterEventType.RUN_SUCCESS)
+    assert alerts.tick() == []
+    assert third != first
+
+
+def test_a_failure_is_told_after_all_where_the_further_attempt_does_not_come(
+    instance: DagsterInstance, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(minutes: int) -> None:
+        monkeypatch.setattr(attempts, "PATIENCE", timedelta(minutes=minutes))
+
+    Begun(instance, **{"qm/retries": "1", "qm/backoff_s": "0"}).fail("no disk")
+    Begun(instance).report(DagsterEventType.RUN_SUCCESS)
+    assert alerts.tick() == []
+    late(0)
+    assert alerts.tick() == [], "the job did well since"
+    late(15)
+    left, other = (Begun(instance, **{"qm/retries": "1", "qm/symbols": symbol}) for symbol in "AB")
+    crashed = Begun(instance)
+    for run in (left, other):
+        run.fail("no disk")
+    crashed.crash()
+    instance.add_run_tags(crashed.run_id, {"dagster/will_retry": "true"})
+    assert alerts.tick() == []
+    instance.add_run_tags(crashed.run_id, {"dagster/auto_retry_run_id": "some-run"})
+    late(0)
+    assert alerts.tick() == ["FAILED long_one, no session (and 1 more runs): no disk"]
+    assert alerts.tick() == []
 
 
 def test_a_run_that_takes_long_is_told_once_and_so_is_that_dagster_ended_it(
     instance: DagsterInstance, alerts: Alerts
 ) -> None:
-    event = started(instance, since=90)
+    # Without a word about slowness half of its timeout counts; Dagster's own mind to retry it is of no account.
+    hung = Begun(instance, since=90, **{"dagster/max_runtime": "120", "dagster/will_retry": "true"})
     (title,) = alerts.tick()
     assert title.startswith("SLOW long_one, no session: still running after 9")
+    assert title.endswith("expected to take 60 s at most")
     assert alerts.tick() == []
     said = "Exceeded maximum runtime of 120 seconds."
-    event(DagsterEventType.RUN_FAILURE, said, event_specific_data=JobFailureData(error=None, failure_reason=None))
+    hung.report(DagsterEventType.RUN_FAILURE, said, event_specific_data=JobFailureData(None, None))
     assert alerts.tick() == [f"ENDED AT ITS TIMEOUT long_one, no session: {said}"]
     assert alerts.tick() == []
 
 
 def test_a_slow_run_that_ends_well_is_told_to_have_ended(instance: DagsterInstance, alerts: Alerts) -> None:
-    event = started(instance, since=90)
+    slow = Begun(instance, since=90, **{"qm/slow_after_s": "60"})
     alerts.tick()
-    event(DagsterEventType.RUN_SUCCESS)
+    slow.report(DagsterEventType.RUN_SUCCESS)
     (title,) = alerts.tick()
     assert title.startswith("ended: run ")
+
+
+def test_each_ended_runs_duration_is_pushed_once_by_how_it_ended_unless_its_tag_forbids_it(
+    instance: DagsterInstance, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hook() as gateway:
+        monkeypatch.setenv("QM_PUSHGATEWAY_URL", gateway.url.removesuffix("/api/webhooks/1/token"))
+        Begun(instance).report(DagsterEventType.RUN_SUCCESS)
+        Begun(instance, since=90, **{"dagster/max_runtime": "120"}).report(DagsterEventType.RUN_SUCCESS)
+        Begun(instance, **{"qm/pool": "vendors"}).fail("no disk")
+        Begun(instance, **{"qm/pushgateway": "false"}).report(DagsterEventType.RUN_SUCCESS)
+        Begun(instance, **{"qm/retries": "1", "qm/pool": "again"}).fail("no disk")
+        for _ in range(2):
+            alerts.tick()
+            monkeypatch.setattr(attempts, "PATIENCE", timedelta(0))
+    labels = [dict(zip(path.split("/")[4::2], path.split("/")[5::2], strict=True)) for path in gateway.paths]
+    assert [(each["event"], each["queue"]) for each in labels] == [
+        ("success", "default"),
+        ("slow", "default"),
+        ("failure", "vendors"),
+        ("failure", "again"),
+    ]
+    assert {each["task"] for each in labels} == {"long_one"}
 
 
 def test_assets_that_grow_stale_together_are_one_message_and_fresh_again_another(
@@ -302,3 +468,17 @@ def test_an_event_that_appears_after_a_later_one_is_not_missed_and_none_is_taken
     many = EndedCursor(0, dict.fromkeys(range(1, 700), 2000.0))
     many.settle(2000.0)
     assert len(many.handled) == 500
+
+
+def test_a_run_that_ends_twice_is_news_once_unless_it_ended_otherwise() -> None:
+    cursor = EndedCursor(10)
+    assert cursor.is_news("a", "failure", 1000.0)
+    cursor = EndedCursor.parse(str(cursor)) or EndedCursor(0)
+    assert not cursor.is_news("a", "failure", 1060.0)
+    assert cursor.is_news("a", "success", 1061.0), "its process was only cut off"
+    cursor.settle(1061.0 + 900)
+    assert not cursor.is_news("a", "success", 1961.0)
+    cursor.settle(1961.0 + 901)
+    assert cursor.told == {}
+    of_an_older_release = EndedCursor.parse('{"after": 12, "handled": {}}')
+    assert of_an_older_release == EndedCursor(12)

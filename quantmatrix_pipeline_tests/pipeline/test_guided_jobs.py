@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dagster import ExecuteInProcessResult, JobDefinition
 
+from quantmatrix_pipeline.automation.run_reports import report
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.universe.tracking import watch
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -110,6 +111,9 @@ def test_as_they_come_they_change_nothing_and_what_is_new_on_the_watch_list_is_f
     assert told(first, "asked") == f"1 symbols, 30 sessions, {DAYS[0]}..{TONIGHT}"
     rows = [of_late(warehouse, t) for t in ("price_data", "market_analysis_cache", "market_analysis_history")]
     assert rows == [30, 1, 1]
+    run = report(night.instance, first.run_id, None, 0.0)
+    assert run is not None
+    assert run.counters["fetch_symbols inserted"] == 30, "an alert tells what ops counted"
     assert told(first, "headline").startswith(f"{TONIGHT} ok: 28 of 28")
     before = hashes(warehouse)
     again = press(night, "backfill_symbols", {"fetch_symbols": {"symbols": ["LATE"]}})

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from dagster import DagsterInstance
 
+from quantmatrix_pipeline.automation import run_reports
 from quantmatrix_pipeline.automation.alerts import RUNS
+from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.resources import run_record
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -31,6 +33,10 @@ def test_a_night_and_a_range_are_written_down_with_what_they_counted(
     assert first.params == {"quantmatrix/session": "the night", "quantmatrix/chain": "daily"}
     assert first.counters["daily_bars"]["inserted"] == night.facts["daily_bars"]["inserted"] == 56
     assert first.counters["indicator_history"]["recorded"] == 2
+    told = run_reports.report(chain.instance, night.run_id, None, 0.0)
+    assert told is not None
+    assert (told.counters["daily_bars inserted"], told.counters["indicator_history recorded"]) == (56, 2)
+    assert {name.split()[0] for name in told.counters} <= night.facts.keys(), "once each, under the assets' names"
     assert set(first.step_seconds) >= {"daily_bars", "indicator_history"}
     assert first.ended_at is not None
     assert 0 < (first.ended_at - first.started_at).total_seconds() < 300
@@ -102,3 +108,17 @@ def test_a_run_goes_on_where_it_can_not_be_written_down(
     assert any(
         record.name == run_record.__name__ and "is not written down" in record.message for record in caplog.records
     )
+
+
+def test_a_run_bears_how_many_of_its_checks_failed_though_it_is_a_success(
+    chain: Chain, folder: Folder, warehouse: Warehouse, instance: DagsterInstance
+) -> None:
+    folder.write(walk(["SPY", "AAA"], DAYS))
+    well = chain.run(DAYS[-2], tags={FAILED_CHECKS: "17"})  # as a run that is launched again inherits it
+    warehouse.execute(f"DELETE FROM price_data_1d WHERE session = '{DAYS[-2]}'")
+    poor = chain.run(DAYS[-2], job="refresh_coverage")
+    assert poor.success
+    failed = [name for name, found in poor.checks.items() if not found.passed]
+    assert len(failed) >= 1
+    tags = [(instance.get_run_by_id(run.run_id) or pytest.fail("no run")).tags for run in (well, poor)]
+    assert [found[FAILED_CHECKS] for found in tags] == ["0", str(len(failed))]

@@ -171,6 +171,63 @@ def test_a_failed_run_is_launched_again_after_its_pause_as_often_as_it_may(
     assert sensor.tick().skipped == "1 failed runs wait for their pause to end"
 
 
+def test_a_retry_waits_while_a_run_of_its_job_is_under_way_or_its_entry_is_in_maintenance(
+    installed: None, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "schedules.yaml"
+    monkeypatch.setenv("QM_SCHEDULES_FILE", str(file))
+    monkeypatch.setenv("QM_NOW", "2021-12-31T23:00:00Z")  # 18:00 in New York
+    entries = (
+        "version: 1\nschedules:\n"
+        "  night: {job: restore_daily_coverage, cron: 0 0 * * *, maintenance: [{start: '17:00', end: 'END'}]}\n"
+        "  twice: {job: backup, cron: 0 0 * * *, safety: {single_flight: false, max_concurrency: 2}}\n"
+    )
+
+    def leave(job: str, status: DagsterRunStatus, **tags: str) -> DagsterRun:
+        named = {f"qm/{tag}": value for tag, value in tags.items()}
+        return instance.add_run(DagsterRun(job, run_id=str(uuid4()), status=status, tags=named))
+
+    sensor = Sensor("retry_failed_runs", instance)
+    file.write_text(entries.replace("END", "19:00"))
+    failed = leave("restore_daily_coverage", DagsterRunStatus.FAILURE, retries="soon")
+    assert sensor.tick().skipped == "no failed run is to be retried", "a tag that can't be read counts as absent"
+    failed = leave("restore_daily_coverage", DagsterRunStatus.FAILURE, retries="1", backoff_s="0", schedule="night")
+    assert sensor.tick().skipped == "restore_daily_coverage: maintenance window until 19:00 EST"
+    file.write_text(entries.replace("END", "18:00"))
+    going = leave("restore_daily_coverage", DagsterRunStatus.STARTED)
+    assert (
+        sensor.tick().skipped == "restore_daily_coverage: already running: a run of restore_daily_coverage is under way"
+    )
+    instance.delete_run(going.run_id)
+    leave("restore_daily_coverage", DagsterRunStatus.FAILURE, retries="1", backoff_s="0", schedule="night")
+    (again,) = sensor.tick().runs
+    assert again.tags["qm/retry_of"] == failed.run_id, "of two the older one; the other waits for it"
+    leave("restore_daily_coverage", DagsterRunStatus.STARTED, retry_of=failed.run_id)
+    # Where single flight is off, its own number counts; an entry that is gone is one at a time.
+    for schedule, job in (("twice", "backup"), ("gone", "restate")):
+        leave(job, DagsterRunStatus.STARTED, schedule=schedule)
+        leave(job, DagsterRunStatus.FAILURE, retries="1", backoff_s="0", schedule=schedule)
+    assert [run.job_name for run in sensor.tick().runs] == ["backup"]
+
+
+def test_a_run_that_its_timeout_ended_is_launched_again_though_it_counts_as_canceled(
+    installed: None, instance: DagsterInstance
+) -> None:
+    tags = {"qm/retries": "1", "qm/backoff_s": "0", "dagster/max_runtime": "60"}
+
+    def cancel(message: str) -> str:
+        run = instance.add_run(DagsterRun("restate", run_id=str(uuid4()), status=DagsterRunStatus.STARTED, tags=tags))
+        instance.report_run_canceling(run, message)
+        instance.report_run_canceled(run)
+        return run.run_id
+
+    cancel("Sending run termination request.")
+    hung = cancel("Canceling due to exceeding maximum runtime of 60 seconds.")
+    (again,) = Sensor("retry_failed_runs", instance).tick().runs
+    assert again.tags["qm/retry_of"] == hung
+    assert again.tags["dagster/max_runtime"] == "60"
+
+
 def test_every_packaged_entry_makes_a_run_that_its_job_accepts(installed: None, instance: DagsterInstance) -> None:
     definitions = build_defs()
     catalogue = in_force(load()).catalogue

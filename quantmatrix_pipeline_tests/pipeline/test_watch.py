@@ -22,9 +22,11 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
+from quantmatrix_pipeline.automation.alerts import DELIVERY
 from quantmatrix_pipeline.health.unattended import WATCH, unattended
 from quantmatrix_pipeline.warehouse import vital_signs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.channel_servers import hook
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
 
 ORIGIN = RemoteRepositoryOrigin(
@@ -46,13 +48,19 @@ def switch_on(instance: DagsterInstance, name: str, cron: str | None, since: dat
     return state
 
 
-def tick(instance: DagsterInstance, state: InstigatorState, at: datetime, error: str | None = None) -> None:
+def tick(
+    instance: DagsterInstance,
+    state: InstigatorState,
+    at: datetime,
+    error: str | None = None,
+    status: TickStatus | None = None,
+) -> None:
     instance.create_tick(
         TickData(
             instigator_origin_id=state.instigator_origin_id,
             instigator_name=state.instigator_name,
             instigator_type=state.instigator_type,
-            status=TickStatus.FAILURE if error else TickStatus.SUCCESS,
+            status=status or (TickStatus.FAILURE if error else TickStatus.SUCCESS),
             timestamp=at.timestamp(),
             selector_id=state.selector_id,
             run_ids=[] if error else ["some-run"],
@@ -97,3 +105,56 @@ def test_it_notes_the_next_tick_of_each_schedule_and_what_came_of_the_last_and_d
     found = unattended({WATCH: (FRIDAY, said)}, week_later, week_later.timestamp())
     assert [finding.what for finding in found] == ["daemon", "schedules"]
     assert "nightly_chain should have ticked at 2022-01-03 22:30:00Z" in found[1].detail
+
+
+@pytest.mark.usefixtures("environment")
+def test_ticks_that_fail_for_three_minutes_are_told_once_per_cause_and_so_is_that_they_do_no_longer(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+
+    def minutes_later(count: int) -> None:
+        nonlocal now
+        now += timedelta(minutes=count)
+        monkeypatch.setattr("quantmatrix_pipeline.clock.wall", now.timestamp)
+
+    minutes_later(0)
+    queue, stale, nightly = (
+        switch_on(instance, name, cron, now)
+        for name, cron in (("backfill_queue", None), ("backfill_stale_coverage", None), ("nightly_chain", "0 0 * * *"))
+    )
+    why = "QuantMatrixError: /data/files: permission denied"
+    with hook() as server:
+        monkeypatch.setenv("QM_DISCORD_WEBHOOK", server.url)
+        watch, delivery = Sensor(WATCH, instance), Sensor(DELIVERY, instance)
+
+        def look() -> list[str]:
+            before = len(server.taken)
+            watch.tick()
+            delivery.tick()
+            return server.titles[before:]
+
+        for state in (queue, stale):
+            tick(instance, state, now, error=why)
+        assert look() == []
+        minutes_later(2)
+        tick(instance, stale, now)
+        tick(instance, queue, now, status=TickStatus.STARTED)
+        tick(instance, nightly, now, error=why)
+        assert look() == [], "two minutes are no news, and what goes on has not come to anything yet"
+        minutes_later(1)
+        tick(instance, queue, now, error=why)
+        assert look() == [f"TICKS FAIL of backfill_queue: {why}"]
+        (embed,) = server.taken[-1]["embeds"]
+        assert embed["fields"][-1]["value"] == "docs/operations.md#the-ticks-of-a-schedule-or-sensor-fail"
+        assert look() == []
+        minutes_later(2)
+        tick(instance, stale, now, error=why)
+        assert look() == [f"TICKS FAIL of backfill_queue, nightly_chain: {why}"]
+        tick(instance, queue, now)
+        instance.update_instigator_state(nightly.with_status(InstigatorStatus.STOPPED))
+        minutes_later(1)
+        assert look() == ["RECOVERED: backfill_queue"], "who switches one off knows"
+        minutes_later(60 * 24)
+        tick(instance, stale, now)
+        assert look() == [], "nobody was told of it"

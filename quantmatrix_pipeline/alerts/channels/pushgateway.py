@@ -7,7 +7,7 @@ from urllib.error import HTTPError
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from quantmatrix_pipeline.alerts.channels.outcome import Outcome
-from quantmatrix_pipeline.alerts.events import Run
+from quantmatrix_pipeline.alerts.events import SLOW, SUCCESS, Run
 from quantmatrix_pipeline.alerts.message import Message, Tone
 
 PUSHGATEWAY = "pushgateway"
@@ -16,8 +16,9 @@ JOB = "quantmatrix_pipeline"
 
 
 def duration(run: Run) -> Message:
-    """Return what is pushed about an ended run."""
-    facts = {"task": run.job, "event": run.outcome, "queue": run.pool, "seconds": repr(run.seconds)}
+    """Return what is pushed about an ended run: one that went well but took longer than expected is slow."""
+    event = SLOW if run.outcome == SUCCESS and run.is_slow else run.outcome
+    facts = {"task": run.job, "event": event, "queue": run.pool, "seconds": repr(run.seconds)}
     return Message("duration", Tone.INFO, f"{run.job} took {run.seconds:.1f} s", facts)
 
 

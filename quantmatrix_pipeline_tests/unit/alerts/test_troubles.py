@@ -10,7 +10,7 @@ from quantmatrix_pipeline.alerts import wording
 from quantmatrix_pipeline.alerts.events import FailedCheck, Run, Wishes
 from quantmatrix_pipeline.alerts.fingerprint import fingerprint
 from quantmatrix_pipeline.alerts.message import Tone
-from quantmatrix_pipeline.alerts.troubles import Group, judge, slow, stale
+from quantmatrix_pipeline.alerts.troubles import Group, failing, judge, slow, stale
 from quantmatrix_pipeline.alerts.wording import Closed, Links
 
 LINKS = Links("http://ui:3000/", "https://wiki/operations.md")
@@ -134,11 +134,36 @@ def test_a_slow_run_is_told_while_it_runs_or_else_when_it_ended_and_is_over_then
     assert slow([run(1, "running", seconds=61, wishes=Wishes(on=frozenset({"failure"}), slow_after_s=60))]) == ()
 
 
-def test_a_run_that_dagster_ended_at_its_timeout_says_so() -> None:
-    (group,) = judge([run(cause="Exceeded maximum runtime of 60 seconds.")]).groups
-    message = wording.trouble(group, LINKS)
-    assert message.title.startswith("ENDED AT ITS TIMEOUT restore_daily_coverage, session 2021-12-31: Exceeded")
+def test_a_run_that_dagster_ended_at_its_timeout_says_so_and_two_jobs_that_hang_are_two_troubles() -> None:
+    said = "Exceeded maximum runtime of 60 seconds."
+    first, again = run(1, cause=said, timed_out=True), run(2, cause=said.replace("60", "90"), timed_out=True)
+    other = run(3, cause=said, timed_out=True, job="backup")
+    both, alone = judge([first, again, other]).groups
+    message = wording.trouble(both, LINKS)
+    assert message.title == (
+        f"ENDED AT ITS TIMEOUT restore_daily_coverage, session 2021-12-31 (and 1 more runs): {said}"
+    )
     assert message.runbook == "https://wiki/operations.md#a-run-was-ended-at-its-timeout"
+    assert [each.job for each in alone.runs] == ["backup"]
+    # What merely says so is no timeout.
+    (group,) = judge([run(cause=said)]).groups
+    assert wording.trouble(group, LINKS).title.startswith("FAILED restore_daily_coverage")
+
+
+def test_ticks_that_fail_for_one_cause_are_one_message_and_each_sensor_recovers_by_itself() -> None:
+    why = "FilesUnreadable: /data/files: permission denied; see row {}"
+    groups = failing({"backfill_queue": why.format(1), "alert_on_runs": "gone", "backfill_stale": why.format(2)})
+    assert [[t.subject for t in group.troubles] for group in groups] == [
+        ["tick:backfill_queue", "tick:backfill_stale"],
+        ["tick:alert_on_runs"],
+    ]
+    assert len({t.key for group in groups for t in group.troubles}) == 3
+    message = wording.trouble(groups[0], LINKS)
+    assert message.title == f"TICKS FAIL of backfill_queue, backfill_stale: {why.format(1)}"
+    assert (message.facts["ticks of"], message.tone) == ("backfill_queue, backfill_stale", Tone.ERROR)
+    assert message.runbook == "https://wiki/operations.md#the-ticks-of-a-schedule-or-sensor-fail"
+    closed = Closed("failing_tick", why, ("tick:backfill_queue",), 4, datetime(2021, 12, 31, 22, tzinfo=UTC))
+    assert wording.recovery([closed], datetime(2021, 12, 31, 23, tzinfo=UTC)).title == "RECOVERED: backfill_queue"
 
 
 def test_stale_assets_and_a_recovery_read_well() -> None:

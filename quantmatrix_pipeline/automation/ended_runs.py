@@ -1,0 +1,69 @@
+"""The runs that ended since the last look, each once, and a failed one when no further attempt will speak for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from dagster import DagsterInstance, RepositoryDefinition
+
+from quantmatrix_pipeline.alerts.events import Run
+from quantmatrix_pipeline.automation import run_events, run_reports
+from quantmatrix_pipeline.automation.attempts import Next, what_follows
+
+AT_ONCE = 50
+READING_SECONDS = 15.0  # what is not read by then is read at the next look
+
+
+def ended_runs(
+    instance: DagsterInstance, repository: RepositoryDefinition | None, cursor: run_events.EndedCursor, now: float
+) -> list[Run]:
+    """Return runs in the order in which they ended, and move the cursor past them.
+
+    A failed run that is to be launched again comes with the wish that nothing is told; should the further attempt not
+    come, the run comes once more without it. One that hung until its timeout is never held back.
+
+    Parameters
+    ----------
+    now
+        Seconds since 1970 of the machine's clock.
+    """
+    deadline = time.monotonic() + READING_SECONDS
+    found = [run for run_id in list(cursor.held) if (run := _held(instance, repository, cursor, run_id, now))]
+    for event in run_events.ended_since(instance, cursor, AT_ONCE):
+        if time.monotonic() > deadline:
+            break
+        run = run_reports.report(instance, event.run_id, repository, now)
+        if run is not None and cursor.is_news(run.run_id, run.outcome, event.at):
+            follows = _follows(instance, run, now)
+            if follows is Next.AWAITED:
+                cursor.held.append(run.run_id)
+            found.append(run if follows is Next.NOTHING else _untold(run))
+        cursor.handled[event.number] = event.at
+    cursor.settle(now)
+    return found
+
+
+def _held(
+    instance: DagsterInstance,
+    repository: RepositoryDefinition | None,
+    cursor: run_events.EndedCursor,
+    run_id: str,
+    now: float,
+) -> Run | None:
+    """Return a run that was held back, where nobody came to speak for it."""
+    run = run_reports.report(instance, run_id, repository, now)
+    follows = Next.LAUNCHED if run is None else _follows(instance, run, now)
+    if follows is not Next.AWAITED:
+        cursor.held.remove(run_id)
+    return run if follows is Next.NOTHING else None
+
+
+def _follows(instance: DagsterInstance, run: Run, now: float) -> Next:
+    record = instance.get_run_record_by_id(run.run_id) if run.outcome == "failure" and not run.timed_out else None
+    return Next.NOTHING if record is None else what_follows(instance, record, datetime.fromtimestamp(now, UTC))
+
+
+def _untold(run: Run) -> Run:
+    return replace(run, wishes=replace(run.wishes, on=frozenset()))
