@@ -7,6 +7,7 @@ the file with them is missing, seeded random walks of the same size take their p
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -138,6 +139,18 @@ def write_folder(folder: Path, *, symbols: int = SYMBOLS, source: Path | None = 
         )
     )
     return Dataset(folder, tuple(names), FIRST, LAST, real, description)
+
+
+def write_until(dataset: Dataset, folder: Path, last: date) -> None:
+    """Write the data set once more, as if `last`, inclusive, were its newest session; each file is replaced whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in dataset.folder.iterdir():
+        unfinished = folder / f"{file.name}.part"
+        if file.suffix == ".parquet":
+            pq.write_table(pq.read_table(file, filters=[("date", "<=", last)]), unfinished)
+        else:
+            shutil.copyfile(file, unfinished)
+        unfinished.replace(folder / file.name)
 
 
 def _sessions() -> Dates:

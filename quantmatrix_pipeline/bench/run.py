@@ -18,7 +18,19 @@ from quantmatrix_pipeline.bench.workspace import Workspace, workspace
 from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError
 
 # In this order: what needs a quiet server first, what starts processes last.
-SUITES = ("load", "truth", "grouped", "router", "panel", "indicators", "history", "chain", "api", "memory")
+SUITES = (
+    "load",
+    "truth",
+    "grouped",
+    "router",
+    "panel",
+    "indicators",
+    "history",
+    "chain",
+    "operations",
+    "api",
+    "memory",
+)
 ALL = "all"
 
 

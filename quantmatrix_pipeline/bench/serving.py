@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pyarrow as pa
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.bench.load import fetch, require, store
 from quantmatrix_pipeline.bench.measure import Measured, Samples, Series, measured
-from quantmatrix_pipeline.bench.workspace import NOW, Workspace
+from quantmatrix_pipeline.bench.workspace import NOW, Workspace, free_port
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.providers.vendors.files.provider import FilesProvider
 from quantmatrix_pipeline.snapshots.record import record_history, update_snapshots
@@ -111,9 +110,7 @@ def _served(space: Workspace, url: str) -> Iterator[httpx.Client]:
     QuantMatrixError
         The server dies, or does not answer in time.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = space.environment({"QM_DATABASE_URL": url, "QM_API_PORT": str(port), "QM_LOG_LEVEL": "WARNING"})
     server = subprocess.Popen(
         [sys.executable, "-m", "quantmatrix_pipeline.api"],
