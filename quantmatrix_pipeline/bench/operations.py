@@ -32,7 +32,9 @@ PATIENCE = 300.0  # for anything that never comes
 MEBIBYTE = 1 << 20
 STALE = "backfill_stale_coverage"
 
+# Until the code is there: the second that Python takes to let go of it again is nobody's.
 LOADS = "from quantmatrix_pipeline.definitions import build_defs; build_defs().get_repository_def()"
+ENDS = "; import os; os._exit(0)"
 EACH_MINUTE = """\
 version: 1
 schedules:
@@ -53,7 +55,7 @@ def _loading(space: Workspace, repeats: int) -> list[Measured]:
         for turn in range(repeats + 1):
             into = series if turn else Series()
             for name, code in (("location", LOADS), ("dagster", "import dagster")):
-                command = [sys.executable, "-W", "ignore", "-c", code]
+                command = [sys.executable, "-W", "ignore", "-c", code + ENDS]
                 into.time(name, partial(subprocess.run, command, env=environment, check=True))
     location = series["location"]
     return [
@@ -84,7 +86,7 @@ def _sensors(space: Workspace, repeats: int) -> list[Measured]:
         ticks = Samples(tuple(seen["seconds"])).times(1000)
         rows.append(
             measured(
-                f"tick of {name}, {EVERYONE:,} x {SESSIONS:,}: {seen['said']}",
+                f"tick of {name}, {EVERYONE:,} x {SESSIONS:,}",
                 ticks,
                 "ms",
                 requirement=f"<= {SENSOR_LIMIT:.0f} ms",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import migrations
 from quantmatrix_pipeline.warehouse.embedded import SUPERUSER, EmbeddedServer
-from quantmatrix_pipeline.warehouse.engine import Warehouse
+
+if TYPE_CHECKING:
+    from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 # On a server of the user's, Dagster's own tables lie in this schema of the same database; migration 0001 makes it.
 DAGSTER_SCHEMA = "dagster"
@@ -107,6 +110,10 @@ def upgrade(settings: Settings) -> list[str]:
 
 def open_writer(settings: Settings) -> Warehouse:
     """Return the warehouse with the rights of those who write it."""
+    # Here and below, since Dagster's servers and `qm up` come to this module for an address only: the drivers of the
+    # warehouse would be 70 MB more in each of them.
+    from quantmatrix_pipeline.warehouse.engine import Warehouse
+
     return Warehouse(locate(settings).writer)
 
 
@@ -118,6 +125,8 @@ def open_reader(settings: Settings, *, start: bool = True) -> Warehouse:
     EmbeddedServerError
         There is no embedded database yet: one without tables would answer nothing, so a reader makes none.
     """
+    from quantmatrix_pipeline.warehouse.engine import Warehouse
+
     if settings.database_url is None:
         embedded(settings).version()
     return Warehouse(locate(settings, start=start).reader, read_only=True)

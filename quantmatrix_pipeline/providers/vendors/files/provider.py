@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -39,6 +40,13 @@ from quantmatrix_pipeline.providers.vendors.shared.held_bars import weekday
 PART = 512  # symbols per part of an answer: bounds what is validated and written at once
 _SATURDAY = 5
 
+_Stamp = tuple[tuple[Path, int, int], ...]  # path, modification time in ns, bytes: of each file that is read
+
+# folder -> what was last answered, and of which files. Schedules and sensors build a source for each tick and ask it
+# nothing else; without this, each tick would read every bar.
+_NEWEST: dict[Path, tuple[_Stamp, date, date]] = {}
+_FINDING = Lock()  # ticks come several at a time, and one reading of the bars at once is memory enough
+
 
 class FilesProvider:
     """Serves what `source.toml` in a folder declares; see docs/files-source.md for the layout.
@@ -65,7 +73,7 @@ class FilesProvider:
         self._declaration = read_declaration(folder)
         self._tables: dict[Path, tuple[tuple[int, int], Table]] = {}
         self._spells: dict[str, tuple[tuple[tuple[int, int], ...], IndexSpells]] = {}
-        self._seen: tuple[tuple[Path, int, int], ...] = ()
+        self._seen: _Stamp = ()
         self._content: Content | None = None
 
     @property
@@ -86,6 +94,13 @@ class FilesProvider:
         ConfigurationError
             If all bars are later than `closed`.
         """
+        with _FINDING:
+            stamp, known = self._stamp(), _NEWEST.get(self._folder)
+            if known is None or known[:2] != (stamp, closed):
+                known = _NEWEST[self._folder] = (stamp, closed, self._newest(closed))
+            return known[2]
+
+    def _newest(self, closed: date) -> date:
         content = self._read()
         newest = []
         for group in content.groups:
@@ -156,14 +171,19 @@ class FilesProvider:
             self._spells[entry.index] = (stamp, read_membership(entry))
         return self._spells[entry.index][1]
 
-    def _read(self) -> Content:
-        files = [(entry, path) for entry in self._declaration.bars for path in entry.paths()]
+    def _stamp(self) -> _Stamp:
         said = self._declaration
-        beside = [p for p in (said.splits, said.dividends, said.instruments, said.renames, said.reuses) if p]
-        seen = tuple((p, (s := p.stat()).st_mtime_ns, s.st_size) for p in (*(p for _, p in files), *beside))
-        if self._content is None or seen != self._seen:
+        bars = [path for entry in said.bars for path in entry.paths()]
+        beside = (said.splits, said.dividends, said.instruments, said.renames, said.reuses)
+        files = (said.file, *bars, *(path for path in beside if path))
+        return tuple((path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files)
+
+    def _read(self) -> Content:
+        stamp = self._stamp()
+        if self._content is None or stamp != self._seen:
+            files = [(entry, path) for entry in self._declaration.bars for path in entry.paths()]
             self._content = gather(self._declaration, [(e, self._table(path, e.columns)) for e, path in files])
-            self._seen = seen
+            self._seen = stamp
         return self._content
 
     def _table(self, path: Path, columns: tuple[str, ...] | None) -> Table:

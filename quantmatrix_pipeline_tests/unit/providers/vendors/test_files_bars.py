@@ -174,6 +174,28 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
     assert ("AAPL", "2021-01-04", 1.5) in rows(ask(provider, ["AAPL"], WEEK))
 
 
+def test_another_source_of_an_unchanged_folder_knows_its_newest_session_without_reading(
+    tmp_path: Path,
+) -> None:
+    closed = date(2021, 12, 31)
+    FilesProvider(folder(tmp_path, RAW, {"bars.csv": SOUND})).newest_session(closed)
+    stat = (tmp_path / "bars.csv").stat()
+    (tmp_path / "bars.csv").write_text("x" * stat.st_size)
+    os.utime(tmp_path / "bars.csv", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert FilesProvider(tmp_path).newest_session(closed) == date(2021, 1, 5)
+    assert FilesProvider(tmp_path).newest_session(closed) == date(2021, 1, 5)
+    with pytest.raises(ConfigurationError, match="not one readable bar"):
+        FilesProvider(tmp_path).newest_session(date(2021, 1, 4))  # another question
+
+
+def test_a_changed_declaration_is_a_changed_folder(tmp_path: Path) -> None:
+    saturday = "BTC,2021-01-09,1,2,0.5,1.7,1\n"
+    stocks = folder(tmp_path, RAW, {"bars.csv": SOUND + saturday})
+    assert FilesProvider(stocks).newest_session(date(2021, 1, 29)) == date(2021, 1, 5)
+    (tmp_path / "source.toml").write_text(RAW + 'kind = "crypto"\n')
+    assert FilesProvider(stocks).newest_session(date(2021, 1, 29)) == date(2021, 1, 9)
+
+
 def test_the_newest_session_is_no_weekend_and_not_after_the_last_closed_one(tmp_path: Path) -> None:
     text = SOUND + "AAPL,2021-01-09,1,2,0.5,1.7,1\nAAPL,2031-01-06,1,2,0.5,1.7,1\n"
     provider = FilesProvider(folder(tmp_path, RAW, {"bars.csv": text}))
