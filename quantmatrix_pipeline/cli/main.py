@@ -2,75 +2,79 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from quantmatrix_pipeline import __version__
-from quantmatrix_pipeline.cli import (
-    actions,
-    alerts,
-    ask,
-    backfill,
-    backup,
-    bench,
-    chain,
-    chart,
-    db,
-    doctor,
-    export,
-    gaps,
-    logs,
-    point_in_time,
-    reconcile,
-    reload,
-    repairs,
-    retention,
-    schedules,
-    status,
-    symbols,
-    up,
-)
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.settings import load
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h: a fault of ours, not of the input or the environment
 
+# Each command by its name, with the module of this package and the function or the group in it.
+COMMANDS = {
+    "run": "chain:run",
+    "provisional": "point_in_time:provisional",
+    "restate": "point_in_time:restate",
+    "up": "up:up",
+    "status": "status:status",
+    "coverage": "status:coverage",
+    "doctor": "doctor:doctor",
+    "logs": "logs:logs",
+    "reload": "reload:reload",
+    "chart": "chart:chart",
+    "backfill": "backfill:backfill",
+    "retention": "retention:retention",
+    "bench": "bench:bench",
+    "version": "version:version",
+    "alerts": "alerts:app",
+    "db": "db:app",
+    "backup": "backup:app",
+    "symbols": "symbols:app",
+    "vendors": "ask:app",
+    "gaps": "gaps:app",
+    "repairs": "repairs:app",
+    "actions": "actions:app",
+    "schedules": "schedules:app",
+    "reconcile": "reconcile:app",
+    "export": "export:app",
+}
+
+
+class Commands(TyperGroup):
+    """The commands of `qm`, each imported when it is asked for: `qm up` needs nothing of what `qm chart` does."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(f"quantmatrix_pipeline.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="qm",
+    cls=Commands,
     help="The market-data platform: run the nightly chain, look at its state, serve and export what it keeps.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("run")(chain.run)
-app.command("provisional")(point_in_time.provisional)
-app.command("restate")(point_in_time.restate)
-app.command("up")(up.up)
-app.command("status")(status.status)
-app.command("coverage")(status.coverage)
-app.command("doctor")(doctor.doctor)
-app.command("logs")(logs.logs)
-app.command("reload")(reload.reload)
-app.command("chart")(chart.chart)
-app.command("backfill")(backfill.backfill)
-app.command("retention")(retention.retention)
-app.command("bench")(bench.bench)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(db.app, name="db")
-app.add_typer(backup.app, name="backup")
-app.add_typer(symbols.app, name="symbols")
-app.add_typer(ask.app, name="vendors")
-app.add_typer(gaps.app, name="gaps")
-app.add_typer(repairs.app, name="repairs")
-app.add_typer(actions.app, name="actions")
-app.add_typer(schedules.app, name="schedules")
-app.add_typer(reconcile.app, name="reconcile")
-app.add_typer(export.app, name="export")
 
 
 @app.callback()
@@ -85,12 +89,6 @@ def options(
         logging.getLogger("quantmatrix_pipeline").setLevel("DEBUG" if debug else load().log_level.value)
     if not debug:
         warnings.simplefilter("ignore")
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
 
 
 def run() -> None:

@@ -28,6 +28,8 @@ from quantmatrix_pipeline.settings import Reloading, Settings, load
 GRACE_SECONDS = 15.0
 ROTATE_SECONDS = 60.0
 CODE = "code"
+# The C library keeps what was freed apart for each thread; two pools for all make an idle code server 100 MB smaller.
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 CODE_SECONDS = 120.0  # until the code is loaded; some seconds on an idle machine
 WORKSPACE = """\
 load_from:
@@ -123,7 +125,12 @@ class Supervisor:
         group = next(iter(self._children.values())).pid if self._children else 0
         with (self._logs / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own commands, no input in them
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=group
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                process_group=group,
+                env=FEW_ARENAS | os.environ,
             )
 
     def _watch(self, until: Callable[[], bool] = lambda: False) -> str | None:
