@@ -5,7 +5,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.metadata import column_schema, partition_rows, table
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.indicators.breadth import BREADTH
 from quantmatrix_pipeline.resources.platform import Platform
@@ -45,7 +45,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         )
         return MaterializeResult(
             metadata={
-                "dagster/partition_row_count": done.counts.recorded,
+                **partition_rows(first, last, done.counts.rows),
                 "recorded": done.counts.recorded,
                 "restated": done.counts.restated,
                 "unchanged": done.counts.unchanged,

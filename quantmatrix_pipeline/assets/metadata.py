@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import date
 from enum import Enum
 from typing import Any
 
@@ -20,6 +21,13 @@ def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue | TextMetadat
     if not records:
         return MetadataValue.text("none")
     return MetadataValue.table(records, schema=TableSchema([TableColumn(name) for name in records[0].data]))
+
+
+def partition_rows(first: date, last: date, rows: int) -> dict[str, int]:
+    """Return how many rows a session's partition holds, in Dagster's word for it; nothing of a range, whose partitions
+    all bear the same metadata.
+    """
+    return {"dagster/partition_row_count": rows} if first == last else {}
 
 
 def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:
@@ -63,4 +71,6 @@ def _counted(times: Mapping[str, int]) -> str:
 def _plain(value: Any) -> str | int | float | bool | None:
     if isinstance(value, Enum):
         value = value.value  # an enumeration of texts is a text to Python, and nothing that Dagster stores
+    if isinstance(value, float):
+        value = float(f"{value:.6g}")  # for people; who computes with it asks the warehouse
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -8,7 +8,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import FetchConfig
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows, would_fetch
+from quantmatrix_pipeline.assets.metadata import column_schema, partition_rows, table, vendor_rows, would_fetch
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
@@ -94,7 +94,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
         )
         yield MaterializeResult(
             metadata={
-                "dagster/partition_row_count": done.inserted,
+                **partition_rows(first, last, audit.bars_of_session(platform.warehouse, last)),
                 "vendor": f"{done.vendor} ({platform.selection.reason})",
                 "asked": f"{done.asked_symbols} symbols, {done.asked_sessions} sessions, {done.first}..{done.last}",
                 "inserted": done.inserted,

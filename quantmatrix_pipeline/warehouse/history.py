@@ -32,6 +32,11 @@ class HistoryCounts:
     restated: int
     unchanged: int
 
+    @property
+    def rows(self) -> int:
+        """How many rows the sessions have now."""
+        return self.recorded + self.restated + self.unchanged
+
     def __add__(self, other: HistoryCounts) -> HistoryCounts:
         return HistoryCounts(
             self.recorded + other.recorded, self.restated + other.restated, self.unchanged + other.unchanged

@@ -51,6 +51,8 @@ def test_the_second_run_asks_for_nothing_and_changes_nothing(
     assert again.facts["daily_bars"]["asked"] == asked(0, 0)
     assert again.facts["indicator_snapshots"]["changed"] == 0
     assert (again.facts["indicator_history"]["recorded"], again.facts["indicator_history"]["unchanged"]) == (0, 3)
+    held = {name: facts.get("dagster/partition_row_count") for name, facts in again.facts.items()}
+    assert (held["daily_bars"], held["indicator_history"], held["market_breadth"]) == (3, 3, 1)
     assert hashes(warehouse) == before
 
 
