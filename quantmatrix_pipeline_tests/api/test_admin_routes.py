@@ -27,7 +27,8 @@ V1 = "/api/v1/market-data"
 SESSION = "2013-03-01"  # the sample's last, whatever the day is
 FOUND = {
     "__typename": "Run", "runId": RUN, "jobName": "restate", "status": "FAILURE", "creationTime": 1.0, "startTime": 2.0,
-    "endTime": 5.5, "updateTime": 5.5, "tags": [{"key": "qm/actor", "value": "ann"}],
+    "endTime": 5.5, "updateTime": 5.5,
+    "tags": [{"key": "qm/actor", "value": "ann"}, {"key": "qm/failed_checks", "value": "2"}],
     "stats": {"__typename": "RunStatsSnapshot", "stepsSucceeded": 1, "stepsFailed": 1, "materializations": 0},
 }  # fmt: skip
 
@@ -132,8 +133,8 @@ def test_each_route_launches_its_job_for_the_newest_session_and_says_how_to_foll
     assert admin.get(body["follow"]).json() | {"url": ""} == {
         "run_id": RUN, "job": "restate", "status": "FAILURE", "ended": True, "session": None, "seconds": 3.5,
         "created_at": "1970-01-01T00:00:01Z", "started_at": "1970-01-01T00:00:02Z",
-        "ended_at": "1970-01-01T00:00:05.500000Z", "steps_succeeded": 1, "steps_failed": 1, "actor": "ann",
-        "tags": {"qm/actor": "ann"}, "url": "",
+        "ended_at": "1970-01-01T00:00:05.500000Z", "steps_succeeded": 1, "steps_failed": 1, "checks_failed": 2,
+        "actor": "ann", "tags": {"qm/actor": "ann", "qm/failed_checks": "2"}, "url": "",
     }  # fmt: skip
 
 

@@ -41,8 +41,8 @@ class JobRun(BaseModel):
     model_config = example(
         run_id="0b8f9d3c-5a55-4f53-9a2b-0c3a8a6a2f11", job="restore_daily_coverage", status="SUCCESS", ended=True,
         session="2021-12-31", created_at="2021-12-31T22:30:00Z", started_at="2021-12-31T22:30:02Z",
-        ended_at="2021-12-31T22:31:40Z", seconds=98.0, steps_succeeded=15, steps_failed=0, actor="ann", tags={},
-        url="http://127.0.0.1:3000/runs/0b8f9d3c-5a55-4f53-9a2b-0c3a8a6a2f11",
+        ended_at="2021-12-31T22:31:40Z", seconds=98.0, steps_succeeded=15, steps_failed=0, checks_failed=0, actor="ann",
+        tags={}, url="http://127.0.0.1:3000/runs/0b8f9d3c-5a55-4f53-9a2b-0c3a8a6a2f11",
     )  # fmt: skip
 
     run_id: str
@@ -58,6 +58,7 @@ class JobRun(BaseModel):
     seconds: float | None = Field(description="how long it took; null while it has not ended")
     steps_succeeded: int | None
     steps_failed: int | None
+    checks_failed: int = Field(description="of its checks; those that block nothing leave it a SUCCESS")
     actor: str | None = Field(description="whose admin key launched it; null: a schedule, a sensor or the UI did")
     tags: dict[str, str]
     url: str = Field(description="its page in the Dagster UI")

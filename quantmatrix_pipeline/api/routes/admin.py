@@ -75,6 +75,7 @@ def _shown(dagster: Dagster, found: Run) -> JobRun:
         seconds=found.seconds,
         steps_succeeded=found.steps_succeeded,
         steps_failed=found.steps_failed,
+        checks_failed=found.checks_failed,
         actor=found.tags.get("qm/actor"),
         tags=dict(found.tags),
         url=dagster.page(found.run_id),
