@@ -38,10 +38,18 @@ class Email:
         try:
             with self._connection() as server:
                 server.send_message(self._letter(message, message_id, picture))
+        except ssl.SSLCertVerificationError as error:
+            # What follows the comma names the host.
+            why = error.verify_message.split(",")[0]
+            return Outcome(False, f"the mail server's certificate is not trusted: {why}; nothing was sent")
+        except smtplib.SMTPNotSupportedError as error:
+            return Outcome(False, f"the mail server offers less than the settings ask for: {error}")
+        except smtplib.SMTPAuthenticationError as error:
+            return Outcome(False, f"the mail server refused user or password ({error.smtp_code})")
         except smtplib.SMTPRecipientsRefused:
             return Outcome(False, "the mail server refused all recipients")
         except smtplib.SMTPResponseException as error:
-            # 4xx: try again later; 5xx to the text itself: never. Others, such as a wrong password, the settings mend.
+            # 4xx: try again later; 5xx to the text itself: never. Others the settings mend.
             never = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
             return Outcome(False, f"the mail server answered {error.smtp_code}", never=never)
         except (OSError, smtplib.SMTPException) as error:
