@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.settings.alerts import channel_names, is_address, routes
+from quantmatrix_pipeline.settings.values import admin_keys
 from quantmatrix_pipeline.warehouse.embedded import ROLES, SUPERUSER
 from quantmatrix_pipeline.warehouse.locate import embedded
 
@@ -21,6 +25,8 @@ LARGEST_BYTES = 10_000_000
 KEPT = 5
 POLL_SECONDS = 0.3
 SHORTEST_SECRET = 6  # a shorter one would also be found in what is none
+SHORTEST_TOKEN = 16  # a shorter part of a webhook's path is hidden with the whole path only
+_LIKE_SECRET = re.compile("pass|pwd|token|key|secret|sig|auth", re.IGNORECASE)
 
 
 def folder(settings: Settings) -> Path:
@@ -81,16 +87,15 @@ def follow(file: Path) -> Iterator[str]:
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:
-    """Return what no log may show: keys, webhooks, passwords in addresses and of the embedded server; longest first."""
-    values = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
-    passwords = [_password(value) for value in values]
+    """Return what no log may show, longest first: each key and address of the settings, and the passwords in them."""
+    found = {secret for name, value in settings if isinstance(value, SecretStr) for secret in _each(name, value)}
+    found |= {secret for address in found for secret in _in_address(address)}
     if settings.database_url is None:
-        try:
-            passwords += [_password(embedded(settings).url(role=role)) for role in (SUPERUSER, *ROLES)]
-        except WarehouseError:
-            passwords += []  # none was made yet, or it is not ours to read
-    found = {value for value in (*values, *passwords) if len(value) >= SHORTEST_SECRET}
-    return tuple(sorted(found | {unquote(value) for value in found}, key=len, reverse=True))
+        # None where none was made yet, or it is not ours to read.
+        with contextlib.suppress(WarehouseError):
+            found |= {str(urlsplit(embedded(settings).url(role=role)).password) for role in (SUPERUSER, *ROLES)}
+    found |= {unquote(secret) for secret in found}
+    return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST_SECRET), key=len, reverse=True))
 
 
 def redacted(line: str, hidden: tuple[str, ...]) -> str:
@@ -100,8 +105,32 @@ def redacted(line: str, hidden: tuple[str, ...]) -> str:
     return line
 
 
-def _password(address: str) -> str:
+def _each(field: str, value: SecretStr) -> Iterable[str]:
+    """Return the secrets of a setting one by one; names of people, of owners and of channels are none."""
+    text = value.get_secret_value()
+    if field == "admin_api_keys":
+        return admin_keys(text).values()
+    if field == "alert_routes":
+        return [name for names in routes(text).values() for name in names if is_address(name)]
+    if field in ("alert_channels", "digest_channels"):
+        return [name for name in channel_names(text) if is_address(name)]
+    return [text]
+
+
+def _in_address(text: str) -> list[str]:
+    """Return what of an address lets in whoever knows it: the password, a webhook's path, keys of a query."""
     try:
-        return urlsplit(address).password or ""
+        address = urlsplit(text)
+        password, port = address.password, address.port
     except ValueError:
-        return ""  # a key that looks like half an address
+        return []  # a key that looks like half an address
+    if not address.netloc:
+        return []
+    found = [value for name, value in parse_qsl(address.query) if _LIKE_SECRET.search(name)]
+    if address.scheme.endswith(("http", "https")):
+        path = address.path + (f"?{address.query}" if address.query else "")
+        found += [path, *(part for part in address.path.split("/") if len(part) >= SHORTEST_TOKEN)]
+    if password:
+        # With the host beside it even a password of three letters is told from a word.
+        found += [address.netloc.removesuffix(f":{port}"), password, quote(unquote(password), safe="")]
+    return found

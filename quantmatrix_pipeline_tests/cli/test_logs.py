@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import string
 import time
 from pathlib import Path
+from urllib.parse import quote, unquote
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantmatrix_pipeline.cli import log_files
+from quantmatrix_pipeline.settings import load
+from quantmatrix_pipeline.settings.loading import VARIABLES
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.faults import chain
 
@@ -79,3 +86,60 @@ def test_a_writer_goes_on_in_the_same_file_and_so_many_old_ones_are_kept(tmp_pat
     assert not log_files.rotate(file, largest=100, kept=3)
     found = {path.name: path.read_bytes()[:3] for path in tmp_path.iterdir()}
     assert found == {"api.log": b"new", "api.log.1": b"444", "api.log.2": b"333", "api.log.3": b"222"}
+
+
+# --- secrets one by one ---------------------------------------------------------------------------------------------
+
+token = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_"), min_size=16, max_size=40)
+password = st.text(st.sampled_from(string.ascii_letters + string.digits + "!@#%/:&+ "), min_size=1, max_size=30)
+
+
+@st.composite
+def configured(draw: st.DrawFn) -> tuple[dict[str, str], list[str]]:
+    """Return settings that list or hold secrets, and each of these as a log may show it."""
+    keys = draw(st.lists(token, min_size=1, max_size=3, unique=True))
+    hooks = [f"https://hooks.example/services/{key}" for key in draw(st.lists(token, min_size=2, max_size=4))]
+    database, mail, redis = (quote(draw(password), safe="") for _ in range(3))
+    inside = draw(token)
+    settings = {
+        "QM_ADMIN_API_KEYS": ", ".join(f"n{n}:{key}" if n else key for n, key in enumerate(keys)),
+        "QM_ALERT_CHANNELS": f"slack, {hooks[0]}",
+        "QM_ALERT_ROUTES": "; ".join(f"team:t{n}=email,{hook}" for n, hook in enumerate(hooks[1:])),
+        "QM_SLACK_WEBHOOK": f"https://hooks.slack.com/services/T0/B0/{inside}",
+        "QM_DATABASE_URL": f"postgresql://ada:{database}@db.example:5432/market?sslmode=require",
+        "QM_SMTP_URL": f"smtp://ada:{mail}@mail.example:587",
+        "QM_REDIS_URL": f"redis://:{redis}@redis.example:6379/0",
+        "FMP_API_KEY": draw(token),
+    }
+    logged = [
+        *keys,
+        *hooks,
+        *(hook.removeprefix("https://hooks.example") for hook in hooks),
+        inside,
+        settings["FMP_API_KEY"],
+        f"ada:{database}@db.example",
+        f"ada:{mail}@mail.example",
+        f":{redis}@redis.example",
+        *(form for word in (database, mail, redis) for form in (word, unquote(word)) if len(form) >= 6),
+    ]
+    return settings, logged
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@given(configured())
+def test_no_key_address_or_password_of_any_list_is_shown(found: tuple[dict[str, str], list[str]]) -> None:
+    variables, logged = found
+    with pytest.MonkeyPatch.context() as patch:
+        for names in VARIABLES.values():
+            for name in names:
+                patch.delenv(name, raising=False)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        hidden = log_files.secrets(load())
+    for secret in logged:
+        shown = log_files.redacted(f"POST <{secret}> failed", hidden)
+        assert secret not in shown
+        assert shown.startswith("POST <")
+        assert shown.endswith("> failed")
+    plain = "sslmode=require: team:t1 told slack and email; market on db.example"
+    assert log_files.redacted(plain, hidden) == plain, "what is no secret stays readable"
