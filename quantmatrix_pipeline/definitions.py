@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from dagster import Definitions, definitions, in_process_executor
 
@@ -17,7 +18,7 @@ from quantmatrix_pipeline.assets import (
     universe,
 )
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, retries, schedules, stale, watch
+from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, known_jobs, retries, schedules, stale, watch
 from quantmatrix_pipeline.automation import backup as backup_jobs
 from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
@@ -41,8 +42,8 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
     made = jobs.build()
     partitions = session_partitions(settings.calendar, settings.start_session)
     all_jobs = [*made, *backfill.jobs(), *backup_jobs.jobs(), digest.build()]
-    names = {job.name for job in all_jobs}
-    return Definitions(
+    put_together = partial(
+        Definitions,
         assets=[
             *universe.build(partitions),
             *prices.build(partitions),
@@ -62,18 +63,21 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *backup_checks.build(),
         ],
         jobs=all_jobs,
-        schedules=schedules.build(settings, names),
+        resources={"platform": Platform()} | dict(resource_overrides or {}),
+        # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
+        executor=in_process_executor,
+    )
+    known = known_jobs.known(put_together())
+    return put_together(
+        schedules=schedules.build(settings, known),
         sensors=[
             *stale.build(made),
             *backfill.sensors(),
-            *schedules.sensors(names),
+            *schedules.sensors(known),
             *retries.sensors(all_jobs),
             *alerts.build(),
             *watch.build(),
         ],
-        resources={"platform": Platform()} | dict(resource_overrides or {}),
-        # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
-        executor=in_process_executor,
     )
 
 

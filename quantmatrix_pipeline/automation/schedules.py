@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -30,6 +29,7 @@ from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
 from quantmatrix_pipeline.schedules.entry import Catalogue
 from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force, keep_good
+from quantmatrix_pipeline.schedules.jobs import Jobs
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse import schedules as claims
@@ -39,8 +39,8 @@ FILE_SENSOR = "schedules_file"
 SAME_SECONDS = 10.0
 
 
-def build(settings: Settings, jobs: Collection[str]) -> list[ScheduleDefinition]:
-    """Return a schedule for each entry in force; `jobs` are the names of those that there are."""
+def build(settings: Settings, jobs: Jobs) -> list[ScheduleDefinition]:
+    """Return a schedule for each entry in force; `jobs` are those that there are."""
     found = in_force(settings, jobs)
     exchange = trading_calendar(settings.calendar).timezone
     return [_build(found, name, str(entry.zone(exchange))) for name, entry in found.catalogue.schedules.items()]
@@ -111,15 +111,14 @@ def _request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> R
     )
 
 
-def sensors(jobs: Collection[str]) -> list[SensorDefinition]:
-    """Return the sensor over the schedules file; `jobs` are the names of those that there are."""
-    known = frozenset(jobs)
+def sensors(jobs: Jobs) -> list[SensorDefinition]:
+    """Return the sensor over the schedules file; `jobs` are those that there are."""
 
     @sensor(name=FILE_SENSOR, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
         """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing."""
         tables.beat(platform.warehouse, FILE_SENSOR, clock.now())
-        fault = keep_good(platform.settings, known)
+        fault = keep_good(platform.settings, jobs)
         if fault is None:
             return SkipReason("the schedules file is right, and a copy of it kept")
         context.log.error(f"the last good schedules stay in force: {fault}")

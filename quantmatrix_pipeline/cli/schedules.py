@@ -119,13 +119,13 @@ def validate(
 ) -> None:
     """Say whether a schedules file is right: every fault is a line with entry and field; exit code 2."""
     # What a job is only the definitions can say, which take seconds to load.
+    from quantmatrix_pipeline.automation.known_jobs import known
     from quantmatrix_pipeline.definitions import build_defs
 
     settings = load()
     if file is not None:
         settings = settings.model_copy(update={"schedules_file": file})
-    names = {job.name for job in build_defs().jobs or () if hasattr(job, "name")}
-    found = in_force(settings, names)
+    found = in_force(settings, known(build_defs()))
     if found.fault:
         raise ConfigurationError(found.fault)
     typer.echo(f"{found.file}: {len(found.catalogue.schedules)} schedules, no fault")

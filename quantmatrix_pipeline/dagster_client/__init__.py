@@ -17,7 +17,7 @@ from quantmatrix_pipeline.dagster_client.instigators import (
     stop_schedule,
     stop_sensor,
 )
-from quantmatrix_pipeline.dagster_client.location import jobs, reload_location
+from quantmatrix_pipeline.dagster_client.location import Job, jobs, one_line, reload_location, wrong_config
 from quantmatrix_pipeline.dagster_client.runs import ENDED, UNDER_WAY, Run, launch, run, runs
 
 __all__ = [
@@ -26,10 +26,12 @@ __all__ = [
     "UNDER_WAY",
     "Dagster",
     "Instigator",
+    "Job",
     "Run",
     "Tick",
     "jobs",
     "launch",
+    "one_line",
     "reload_location",
     "run",
     "runs",
@@ -39,4 +41,5 @@ __all__ = [
     "start_sensor",
     "stop_schedule",
     "stop_sensor",
+    "wrong_config",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantmatrix_pipeline.dagster_client.connection import LOCATION, REPOSITORY, Dagster
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, range_tags, sessions_in, written
+from quantmatrix_pipeline.dagster_client.shown_tags import shown
 from quantmatrix_pipeline.errors import DagsterRefused, NoSuchRun
 
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
@@ -205,7 +206,7 @@ def _read(found: Mapping[str, Any]) -> Run:
         started_at=instant(found["startTime"]),
         ended_at=instant(found["endTime"]),
         updated_at=instant(found["updateTime"]),
-        tags={tag["key"]: tag["value"] for tag in found["tags"]},
+        tags=shown({tag["key"]: tag["value"] for tag in found["tags"]}),
         steps_succeeded=stats.get("stepsSucceeded"),
         steps_failed=stats.get("stepsFailed"),
         materializations=stats.get("materializations"),

@@ -20,6 +20,7 @@ from dagster import (
 
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
+from quantmatrix_pipeline.dagster_client.shown_tags import shown
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.resources.causes import cause
 from quantmatrix_pipeline.resources.counted import counted
@@ -127,5 +128,5 @@ def _moment(timestamp: float) -> datetime:
 
 def _row(run: DagsterRun, begun: datetime) -> runs.Run:
     first, last = sessions_in(run.tags) or (None, None)
-    params = {name: value for name, value in run.tags.items() if not name.startswith((".", "dagster/"))}
+    params = {name: value for name, value in shown(run.tags).items() if not name.startswith((".", "dagster/"))}
     return runs.Run(run.run_id, run.job_name, first, last, params, "running", begun)

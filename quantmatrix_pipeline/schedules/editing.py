@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from quantmatrix_pipeline.dagster_client import Dagster, jobs, reload_location
+from quantmatrix_pipeline.dagster_client import Dagster, jobs, reload_location, wrong_config
 from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError, SchedulesInvalid
 from quantmatrix_pipeline.schedules.entry import Catalogue, Changed, Entry
 from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, replace
-from quantmatrix_pipeline.schedules.reading import parse, unknown_jobs
+from quantmatrix_pipeline.schedules.jobs import Job, misfits
+from quantmatrix_pipeline.schedules.reading import parse
 from quantmatrix_pipeline.schedules.text import described, with_entry, written
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import schedules as audit
@@ -98,13 +100,13 @@ class Editor:
             It has a fault; nothing is written.
         """
         with self._lock():
-            catalogue = self._checked(text)
+            catalogue, good = self._checked(text)
             before = in_force(self.settings)
             changes = _differences(before.catalogue, catalogue, self.actor, "import")
             for change in changes:
                 if change.schedule in catalogue.schedules:
                     text = with_entry(text, change.schedule, self._stamped(catalogue.schedules[change.schedule], now))
-            return self._write(text, changes, now, even_if_same=before.fault is not None)
+            return self._write(text, changes, now, good=good, even_if_same=before.fault is not None)
 
     def _change(self, name: str, entry: Entry | None, now: datetime) -> Edited:
         with self._lock():
@@ -120,25 +122,34 @@ class Editor:
                 return Edited(None, (), *self._load(before))
             text = _text(before)
             text = with_entry(text, name, entry and self._stamped(entry, now))
-            self._checked(text)
-            return self._write(text, [audit.Change(self.actor, action, name, difference)], now)
+            _, good = self._checked(text)
+            return self._write(text, [audit.Change(self.actor, action, name, difference)], now, good=good)
 
     def _stamped(self, entry: Entry, now: datetime) -> Entry:
         return entry.model_copy(update={"changed": Changed(by=self.actor, at=now.replace(microsecond=0))})
 
-    def _checked(self, text: str) -> Catalogue:
-        """Read a text as what will be written, with the jobs that a running Dagster has."""
+    def _checked(self, text: str) -> tuple[Catalogue, bool]:
+        """Read a text as what will be written; tell also whether a running Dagster has jobs that bear it."""
         source = str(edited(self.settings))
         catalogue = parse(text, source)
         try:
-            faults = unknown_jobs(catalogue, jobs(self.dagster))
+            faults = misfits(catalogue, self._jobs())
         except QuantMatrixError:
-            return catalogue  # whoever loads it looks at the jobs again
+            return catalogue, False  # whoever loads it looks at the jobs again
         if faults:
             raise SchedulesInvalid(source, faults)
-        return catalogue
+        return catalogue, True
 
-    def _write(self, text: str, changes: list[audit.Change], now: datetime, *, even_if_same: bool = False) -> Edited:
+    def _jobs(self) -> dict[str, Job]:
+        """Return the jobs of the running Dagster."""
+        return {
+            job.name: Job.of(job.tags, job.partitioned, partial(wrong_config, self.dagster, job.name))
+            for job in jobs(self.dagster)
+        }
+
+    def _write(
+        self, text: str, changes: list[audit.Change], now: datetime, *, good: bool, even_if_same: bool = False
+    ) -> Edited:
         file = edited(self.settings)
         if not changes and not even_if_same:
             return Edited(None, (), *self._load(in_force(self.settings)))
@@ -153,7 +164,9 @@ class Editor:
             else:
                 replace(file, before)
             raise
-        replace(last_good(self.settings), text.encode())
+        kept = last_good(self.settings)
+        if good or not kept.exists():  # what nobody held against the jobs must not take the place of what works
+            replace(kept, text.encode())
         return Edited(file, tuple(changes), *self._load(in_force(self.settings)))
 
     def _load(self, found: InForce) -> tuple[bool, str | None]:

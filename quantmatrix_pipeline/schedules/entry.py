@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from quantmatrix_pipeline.schedules import cron
+from quantmatrix_pipeline.settings.alerts import alias
 
 EXCHANGE = "exchange"
+CATCH_UP = 60
 NAME = r"^[A-Za-z][A-Za-z0-9_]{0,59}$"
 RESERVED = ("dagster/", ".dagster/", "qm/")
 
@@ -80,6 +82,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 TimeOfDay = Annotated[time, BeforeValidator(_time), PlainSerializer(lambda t: f"{t:%H:%M}", return_type=str)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+ChannelAlias = Annotated[str, AfterValidator(alias)]
 EntryName = Annotated[str, Field(pattern=NAME), AfterValidator(_no_route)]
 
 
@@ -165,16 +168,28 @@ class Safety(_Part):
             raise ValueError(f"slow_after_s {self.slow_after_s} is never told: the run is ended at {self.timeout_s} s")
         return self
 
+    @model_validator(mode="after")
+    def _limit_that_counts(self) -> Safety:
+        if self.single_flight and self.max_concurrency > 1:
+            raise ValueError(f"max_concurrency {self.max_concurrency} counts only with single_flight: false")
+        return self
+
 
 class Hooks(_Part):
     """Who hears of its runs."""
 
-    channels: tuple[str, ...] = ()
-    """aliases or addresses of channels; none: where failures go anyhow"""
+    channels: tuple[ChannelAlias, ...] = ()
+    """aliases of channels, such as slack; none: where failures go anyhow"""
     pushgateway: bool = True
     """whether its durations are pushed, where a Pushgateway is set"""
     alert_on: tuple[Alert, ...] = (Alert.FAILURE, Alert.SLOW)
     """what the channels hear of"""
+
+    @model_validator(mode="after")
+    def _hear_of_something(self) -> Hooks:
+        if self.channels and not self.alert_on:
+            raise ValueError(f"{', '.join(self.channels)} would hear of nothing: alert_on is empty")
+        return self
 
 
 class Changed(_Part):
@@ -199,7 +214,7 @@ class Entry(_Part):
     """whether it ticks, unless somebody paused or resumed it"""
     partition: Partition = Partition.NONE
     """which sessions a run is about: none, newest, missed"""
-    catch_up: int = Field(60, ge=1, le=1000)
+    catch_up: int = Field(CATCH_UP, ge=1, le=1000)
     """of missed sessions at most so many, the newest, in one run"""
     config: dict[str, Any] = Field(default_factory=dict)
     """the run's configuration, as in the launchpad"""
@@ -221,6 +236,16 @@ class Entry(_Part):
     """who hears of its runs"""
     changed: Changed | None = None
     """who changed it when; written by the API and `qm schedules import`"""
+
+    @model_validator(mode="after")
+    def _each_word_counts(self) -> Entry:
+        if self.catch_up != CATCH_UP and self.partition is not Partition.MISSED:
+            raise ValueError(f"catch_up {self.catch_up} counts only where partition is missed")
+        if self.hooks.alert_on == (Alert.SLOW,) and self.safety.slow_after_s is None:
+            raise ValueError(
+                "hooks.alert_on is slow alone, and safety.slow_after_s does not say what is: nothing is told"
+            )
+        return self
 
     def zone(self, exchange: ZoneInfo) -> ZoneInfo:
         """Return its time zone; `exchange` is the exchange's."""

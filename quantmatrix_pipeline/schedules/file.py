@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from quantmatrix_pipeline.errors import NoSuchSchedule, SchedulesInvalid
 from quantmatrix_pipeline.schedules.cron import checked
 from quantmatrix_pipeline.schedules.entry import Catalogue, Entry
-from quantmatrix_pipeline.schedules.reading import parse, unknown_jobs
+from quantmatrix_pipeline.schedules.jobs import Jobs, misfits
+from quantmatrix_pipeline.schedules.reading import parse
 from quantmatrix_pipeline.settings import Settings
 
 PACKAGED = Path(__file__).resolve().parents[1] / "automation" / "schedules.yaml"
@@ -79,7 +79,7 @@ def last_good(settings: Settings) -> Path:
     return settings.data_dir.resolve() / "schedules.last-good.yaml"
 
 
-def in_force(settings: Settings, jobs: Collection[str] | None = None) -> InForce:
+def in_force(settings: Settings, jobs: Jobs | None = None) -> InForce:
     """Return the schedules in force.
 
     A file that is broken or gone takes nothing down: what `keep_good` kept last is in force instead, and else what is
@@ -90,7 +90,7 @@ def in_force(settings: Settings, jobs: Collection[str] | None = None) -> InForce
     settings
         They name the file.
     jobs
-        The jobs that there are, of which an entry must name one; None: who asks doesn't know them.
+        The jobs that there are, of which an entry must name one and fit it; None: who asks doesn't know them.
     """
     meant = chosen(settings)
     try:
@@ -105,7 +105,7 @@ def in_force(settings: Settings, jobs: Collection[str] | None = None) -> InForce
     raise SchedulesInvalid(str(PACKAGED), ["the packaged file itself is broken; install the package again"])
 
 
-def keep_good(settings: Settings, jobs: Collection[str] | None = None) -> str | None:
+def keep_good(settings: Settings, jobs: Jobs | None = None) -> str | None:
     """Keep a copy of the file in force for when it is broken; return what is wrong with it now, None if nothing."""
     found = in_force(settings, jobs)
     kept = last_good(settings)
@@ -139,7 +139,7 @@ def replace(file: Path, content: bytes) -> None:
     new.replace(file)
 
 
-def _read(file: Path, settings: Settings, jobs: Collection[str] | None) -> Catalogue:
+def _read(file: Path, settings: Settings, jobs: Jobs | None) -> Catalogue:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _read(file: Path, settings: Settings, jobs: Collection[str] | None) -> Catal
     except UnicodeDecodeError:
         raise SchedulesInvalid(str(file), ["no text in UTF-8"]) from None
     catalogue = parse(text, str(file))
-    if jobs is not None and (faults := unknown_jobs(catalogue, jobs)):
+    if jobs is not None and (faults := misfits(catalogue, jobs)):
         raise SchedulesInvalid(str(file), faults)
     if file == PACKAGED and settings.nightly_cron is not None:
         # Whoever keeps schedules of their own says it there.

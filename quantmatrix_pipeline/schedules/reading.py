@@ -79,16 +79,6 @@ def faults_of(error: ValidationError) -> list[str]:
     return faults
 
 
-def unknown_jobs(catalogue: Catalogue, jobs: Collection[str]) -> list[str]:
-    """Return a fault for each entry whose job there is not."""
-    known = ", ".join(sorted(jobs))
-    return [
-        f"{name}.job: there is no job {entry.job!r}; there are {known}"
-        for name, entry in catalogue.schedules.items()
-        if entry.job not in jobs
-    ]
-
-
 def _across(catalogue: Catalogue) -> list[str]:
     """Return the faults between entries: one that waits for what there is not, or in a circle for itself."""
     faults = []

@@ -25,6 +25,12 @@ DISCORD: Mapping[str, str] = MappingProxyType(
 OTHERS: Mapping[str, str | None] = MappingProxyType(
     {"slack": "slack_webhook", "webhook": "alert_webhook", "email": "smtp_url", "log": None}
 )
+_VARIABLES = {
+    "slack": "QM_SLACK_WEBHOOK",
+    "webhook": "QM_ALERT_WEBHOOK",
+    "email": "QM_SMTP_URL and QM_ALERT_EMAIL_TO",
+    "mailto": "QM_SMTP_URL",
+}
 _SCHEMES = ("http", "https", "discord+http", "discord+https", "slack+http", "slack+https", "mailto")
 
 
@@ -40,18 +46,46 @@ def channel_names(text: str) -> tuple[str, ...]:
     for part in re.split(r"[,\s|]+", text.strip()):
         if not part:
             continue
-        name = part.lower().replace("-", "_")
-        if name in DISCORD or name in OTHERS:
+        if (name := _known(part)) is not None:
             found[name] = None
         elif ":" in part and is_address(part):
             found[part] = None
         else:
-            shown = "an address" if "/" in part or "@" in part else repr(part)
+            shown = "an address" if re.search(r"[/@]", part) else repr(part)
             raise ValueError(
                 f"{shown} names no channel; known are {', '.join((*DISCORD, *OTHERS))}, an https:// address (with "
                 "discord+ or slack+ before it where its host does not say which), and mailto:somebody@example.com"
             )
     return tuple(found)
+
+
+def alias(text: str) -> str:
+    """Return the alias of one channel, in lower case: what may stand where many read it.
+
+    Raises
+    ------
+    ValueError
+        If it names none, or is an address, which is not shown.
+    """
+    if (name := _known(text.strip())) is not None:
+        return name
+    known = ", ".join((*DISCORD, *OTHERS))
+    if re.search(r"[:/@]", text):
+        raise ValueError(
+            "an address lets whoever reads it post there, and this is shown, exported and recorded: set it as"
+            f" DISCORD_WEBHOOK_<ALIAS>, QM_SLACK_WEBHOOK or QM_ALERT_WEBHOOK, and write its alias here ({known})"
+        )
+    raise ValueError(f"{text!r} is no alias of a channel; known are {known}")
+
+
+def variable(name: str) -> str:
+    """Return the variable that makes a channel work, named by its alias or as mailto:..."""
+    return _VARIABLES.get(name.partition(":")[0], f"DISCORD_WEBHOOK_{name.upper()}")
+
+
+def _known(text: str) -> str | None:
+    name = text.lower().replace("-", "_")
+    return name if name in DISCORD or name in OTHERS else None
 
 
 def is_address(text: str) -> bool:

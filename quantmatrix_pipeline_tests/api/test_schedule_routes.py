@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,26 @@ def test_what_is_wrong_is_told_by_field_and_changes_nothing(client: TestClient, 
     assert client.get(ROUTE, params={"page": 2}).status_code == 422
     assert not copy(settings).exists()
     assert audited(client) == []
+
+
+def test_a_webhooks_address_is_refused_by_every_way_in_and_shown_nowhere(
+    client: TestClient, settings: Settings
+) -> None:
+    hooks = {"channels": ["slack", "https://discord.com/api/webhooks/1/hidden"]}
+    answers = [
+        client.post(ROUTE, json={"name": "late", **ENTRY, "hooks": hooks}),
+        client.put(f"{ROUTE}/nightly_chain", json={**ENTRY, "hooks": hooks}),
+        client.post(f"{ROUTE}/preview", json={**ENTRY, "hooks": hooks}),
+        client.post(
+            f"{ROUTE}/import", content=json.dumps({"version": 1, "schedules": {"late": {**ENTRY, "hooks": hooks}}})
+        ),
+    ]
+    for answer in answers:
+        ((field, message),) = faults(answer).items()
+        assert field.endswith("hooks.channels.1")
+        assert "write its alias here" in message
+        assert "hidden" not in answer.text
+    assert not copy(settings).exists()
 
 
 def test_what_is_exported_is_what_an_import_takes(client: TestClient, settings: Settings) -> None:

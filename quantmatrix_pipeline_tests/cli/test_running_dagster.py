@@ -187,6 +187,13 @@ def test_a_change_over_http_is_live_at_once_and_one_by_hand_within_a_minute_and_
         )
         assert unknown.status_code == 422
         assert "there is no job 'no_such_job'" in unknown.json()["detail"]
+        misfit = {"job": "restate", "cron": "0 0 * * *", "partition": "missed", "config": {"ops": {"nonsense": {}}}}
+        faults = client.put("/weekly_profiles", json=misfit).json()["errors"]
+        assert [fault["field"] for fault in faults] == ["weekly_profiles.partition", "weekly_profiles.config"]
+        assert "nonsense" in faults[1]["message"]
+        taken = {**entry, "job": "restate", "config": {"ops": {"record_what_is_due": {"config": {"dry_run": True}}}}}
+        assert client.put("/weekly_profiles", json=taken).json()["live"]
+        assert client.put("/weekly_profiles", json={**entry, "cron": "0 8 * * 6"}).json()["live"]
     file = Path(changed["file"])
     text = file.read_text()
     file.write_text("schedules: [")

@@ -18,6 +18,7 @@ from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
 
 DAYS = sessions("2021-12-31", 30)
 TONIGHT = DAYS[-1]
+WEBHOOK = "https://discord.com/api/webhooks/1/token"
 
 
 def test_a_night_and_a_range_are_written_down_with_what_they_counted(
@@ -25,9 +26,10 @@ def test_a_night_and_a_range_are_written_down_with_what_they_counted(
 ) -> None:
     folder.write(walk(["SPY", "AAA"], DAYS), constituents={"SP500": "symbol\nAAA\n"})
     night = chain.run(DAYS[-3], tags={"quantmatrix/session": "the night"})
-    chain.run(DAYS[-2], TONIGHT, job="refresh_coverage")
+    chain.run(DAYS[-2], TONIGHT, job="refresh_coverage", tags={"qm/channels": f"Slack, {WEBHOOK} {WEBHOOK}2"})
     span, first = runs.recent(warehouse, 5)
     assert (span.job, span.first, span.last) == ("refresh_coverage", DAYS[-2], TONIGHT)
+    assert span.params["qm/channels"] == "slack,***", "readers see this table"
     assert (first.run_id, first.job, first.status) == (night.run_id, "restore_daily_coverage", "success")
     assert (first.first, first.last, first.error) == (DAYS[-3], DAYS[-3], None)
     assert first.params == {"quantmatrix/session": "the night", "quantmatrix/chain": "daily"}

@@ -14,7 +14,10 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, ScheduleEvalu
 
 from quantmatrix_pipeline.automation import schedules as built
 from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.automation.known_jobs import known
+from quantmatrix_pipeline.cli.schedules import validate
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Launch
 from quantmatrix_pipeline.schedules.entry import Preflight
@@ -93,6 +96,17 @@ def test_a_broken_file_takes_no_schedule_down_and_the_sensor_says_what_is_wrong(
     assert "is right" in str(sensor.tick().skipped)
     file.write_text("version: 1\nschedules:\n  ours: {job: no_such_job, cron: 0 1 * * *}\n")
     assert "ours.job: there is no job 'no_such_job'" in str(sensor.tick().skipped)
+    file.write_text(
+        "version: 1\nschedules:\n  ours: {job: restore_daily_coverage, cron: 0 1 * * *}\n"
+        "  yours: {job: restate, cron: 0 1 * * *, partition: newest,\n"
+        "          config: {ops: {record_what_is_due: {config: {sinse: x}}}}}\n"
+    )
+    said = str(sensor.tick().skipped)
+    assert "ours.partition: restore_daily_coverage is about sessions; write newest or missed" in said
+    assert "yours.partition: restate is about no session; leave newest away" in said
+    assert 'yours.config: Received unexpected config entry "sinse" at path root:ops:record_what_is_due:config' in said
+    with pytest.raises(ConfigurationError, match="sinse"):
+        validate(file)
     (schedule,) = build_defs().get_repository_def().schedule_defs
     assert (schedule.name, schedule.job_name) == ("ours", "restate")
 
@@ -231,6 +245,10 @@ def test_a_run_that_its_timeout_ended_is_launched_again_though_it_counts_as_canc
 def test_every_packaged_entry_makes_a_run_that_its_job_accepts(installed: None, instance: DagsterInstance) -> None:
     definitions = build_defs()
     catalogue = in_force(load()).catalogue
+    resolved = {job.name: job for job in definitions.get_repository_def().get_all_jobs() if job.name[0] != "_"}
+    assert {name: (job.sessions, job.timeout_s) for name, job in known(definitions).items()} == {
+        name: (job.partitions_def is not None, float(job.tags["dagster/max_runtime"])) for name, job in resolved.items()
+    }, "what is known of jobs before Dagster resolves them"
     for name, entry in catalogue.schedules.items():
         job = definitions.resolve_job_def(entry.job)
         has_sessions = job.partitions_def is not None

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from quantmatrix_pipeline.errors import NoSuchSchedule
+from quantmatrix_pipeline.schedules.entry import Partition
 from quantmatrix_pipeline.schedules.file import PACKAGED, in_force, keep_good, last_good, replace, version
+from quantmatrix_pipeline.schedules.jobs import Job
 from quantmatrix_pipeline.settings import Settings
 
 OURS = "version: 1\nschedules:\n  ours: {job: restate, cron: 0 0 * * *}\n"
@@ -54,7 +56,10 @@ def test_while_the_file_is_broken_the_last_good_one_stays_and_before_any_the_pac
 
 
 def test_an_entry_of_a_job_that_there_is_not_breaks_the_file_for_whoever_knows_the_jobs(settings: Settings) -> None:
-    jobs = {entry.job for entry in in_force(settings).catalogue.schedules.values()}
+    jobs = {
+        entry.job: Job(entry.partition is not Partition.NONE, None, lambda config: [])
+        for entry in in_force(settings).catalogue.schedules.values()
+    }
     replace(settings.data_dir / "schedules.yaml", OURS.replace("restate", "no_such_job").encode())
     assert in_force(settings).fault is None
     found = in_force(settings, jobs)

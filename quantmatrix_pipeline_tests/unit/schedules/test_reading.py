@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from quantmatrix_pipeline.errors import SchedulesInvalid
 from quantmatrix_pipeline.schedules.entry import Entry, Maintenance
 from quantmatrix_pipeline.schedules.file import PACKAGED
-from quantmatrix_pipeline.schedules.reading import parse, unknown_jobs
+from quantmatrix_pipeline.schedules.reading import parse
 
 
 def faults(entries: str) -> tuple[str, ...]:
@@ -45,6 +45,26 @@ def faults(entries: str) -> tuple[str, ...]:
             ["a.hooks.alert_on.0: Input should be 'failure'"],
         ),
         (
+            "  a: {job: x, cron: 0 0 * * *, hooks: {channels: [slack, sistem_status]}}",
+            ["a.hooks.channels.1: 'sistem_status' is no alias of a channel; known are system_status, signals"],
+        ),
+        (
+            "  a: {job: x, cron: 0 0 * * *, hooks: {channels: [slack], alert_on: []}}",
+            ["a.hooks: slack would hear of nothing: alert_on is empty"],
+        ),
+        (
+            "  a: {job: x, cron: 0 0 * * *, hooks: {alert_on: [slow]}}",
+            ["a: hooks.alert_on is slow alone, and safety.slow_after_s"],
+        ),
+        (
+            "  a: {job: x, cron: 0 0 * * *, safety: {max_concurrency: 2}}",
+            ["a.safety: max_concurrency 2 counts only with single_flight: false"],
+        ),
+        (
+            "  a: {job: x, cron: 0 0 * * *, partition: newest, catch_up: 5}",
+            ["a: catch_up 5 counts only where partition is missed"],
+        ),
+        (
             "  a: {job: x, cron: 0 0 * * *, maintenance: [{start: 22:30, end: '23:30'}]}",
             ["a.maintenance.0.start: a time of day is written in quotation marks"],
         ),
@@ -67,18 +87,27 @@ def test_each_fault_is_a_line_with_entry_and_field(entries: str, said: list[str]
 
 
 @pytest.mark.parametrize(
+    "channel",
+    [
+        "https://discord.com/api/webhooks/1/hidden",
+        "slack+https://hidden",
+        "mailto:hidden@example.com",
+        "hidden@example",
+    ],
+)
+def test_an_address_is_refused_without_showing_it_and_with_what_to_do_instead(channel: str) -> None:
+    (fault,) = faults(f"  a: {{job: x, cron: 0 0 * * *, hooks: {{channels: ['{channel}']}}}}")
+    assert fault.startswith("a.hooks.channels.0: an address lets whoever reads it post there")
+    assert "QM_ALERT_WEBHOOK" in fault
+    assert "hidden" not in fault
+
+
+@pytest.mark.parametrize(
     "text", ["", "[]", "version: 1", "schedules: {}", "version: 2\nschedules: {}", "\x00", "a: !!python/object:x"]
 )
 def test_what_is_no_schedules_file_is_refused(text: str) -> None:
     with pytest.raises(SchedulesInvalid):
         parse(text, "ours.yaml")
-
-
-def test_a_job_that_there_is_not_is_a_fault_that_names_those_there_are() -> None:
-    catalogue = parse("version: 1\nschedules:\n  a: {job: nope, cron: 0 0 * * *}", "ours.yaml")
-    assert unknown_jobs(catalogue, ["restate", "backup"]) == [
-        "a.job: there is no job 'nope'; there are backup, restate"
-    ]
 
 
 def test_the_packaged_file_has_no_fault_and_runs_nothing_twice() -> None:
@@ -98,7 +127,7 @@ def test_runs_bear_what_was_said_of_them() -> None:
             "priority": 5,
             "tags": {"team": "data"},
             "safety": {"slow_after_s": 10, "timeout_s": 20, "retries": 2, "backoff_s": 30},
-            "hooks": {"channels": ["portfolio", "signals"], "alert_on": ["success"], "pushgateway": False},
+            "hooks": {"channels": ["Portfolio", "morning-brew"], "alert_on": ["success"], "pushgateway": False},
         }
     )
     assert entry.run_tags("nightly") == {
@@ -111,7 +140,7 @@ def test_runs_bear_what_was_said_of_them() -> None:
         "qm/slow_after_s": "10",
         "qm/retries": "2",
         "qm/backoff_s": "30",
-        "qm/channels": "portfolio,signals",
+        "qm/channels": "portfolio,morning_brew",
         "qm/alert_on": "success",
         "qm/pushgateway": "false",
     }
