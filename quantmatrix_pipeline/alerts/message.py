@@ -66,7 +66,7 @@ class Message:
         lines = [self.title, *(f"{name}: {value}" for name, value in self.facts.items())]
         if self.text:
             lines += ["", self.text, ""]
-        lines += [f"{name}: {value}" for name, value in (("run", self.link), ("what to do", self.runbook)) if value]
+        lines += [f"{name}: {value}" for name, value in (("link", self.link), ("what to do", self.runbook)) if value]
         return "\n".join(lines)
 
 

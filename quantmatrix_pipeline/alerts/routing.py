@@ -10,10 +10,12 @@ from datetime import timedelta
 
 from quantmatrix_pipeline.alerts.wording import Links
 from quantmatrix_pipeline.settings import Settings
-from quantmatrix_pipeline.settings.alerts import DISCORD, OTHERS, channel_names, is_address, routes
+from quantmatrix_pipeline.settings.alerts import DISCORD, OTHERS, channel_names, is_address, routes, variable
 from quantmatrix_pipeline.warehouse.alert_outbox import Channel
 
 log = logging.getLogger(__name__)
+
+FALLBACK, LOG, MAIL = "system_status", "log", "mailto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,11 @@ class Policy:
     Attributes
     ----------
     usual
-        Channels of alerts of which nothing else says where to.
+        Channels of alerts of which nothing else says where to; empty: system_status, where that is set.
     by_owner
         Asset owner -> channels.
     usable
-        The aliases that are set; what names another goes to the log alone.
+        The aliases that are set, and mailto where there is a mail server.
     """
 
     usual: tuple[str, ...]
@@ -41,7 +43,7 @@ class Policy:
         """Return what the settings say; without any of them failures go to system_status, where that is set."""
         usual = () if settings.alert_channels is None else channel_names(settings.alert_channels.get_secret_value())
         return cls(
-            usual=usual or (("system_status",) if settings.discord_webhook else ()),
+            usual=usual,
             by_owner={} if settings.alert_routes is None else routes(settings.alert_routes.get_secret_value()),
             usable=usable(settings),
             cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
@@ -49,27 +51,46 @@ class Policy:
         )
 
     def channels(self, wished: Sequence[str] = (), owners: Iterable[str] = ()) -> list[Channel]:
-        """Return where a message goes: where its run wishes, else where the owners' routes lead, else the usual way.
+        """Return where an alert goes: where its run wishes, else where the owners' routes lead, else the usual way.
 
-        Empty: to the log alone, where each message is written anyway.
+        Names behind which there is no address lose nothing: where nobody is left, the next of these hears of it, and at
+        last system_status. Empty: to the log alone, where each message is written anyway.
         """
         routed = [name for owner in owners for name in self.by_owner.get(owner, ())]
+        for names in (wished, routed, self.usual):
+            found = self.named(names)
+            if found or (names and not self.unset(names)):
+                return found
+        return self.named({FALLBACK} & self.usable)
+
+    def named(self, names: Iterable[str]) -> list[Channel]:
+        """Return the channels of these names, without those that are not set; the log is none."""
         found: dict[str, str | None] = {}
-        for name in wished or routed or self.usual:
-            if is_address(name):
-                found[f"{kind_of(name)}:{hashlib.sha256(name.encode()).hexdigest()[:8]}"] = name
-            elif name in self.usable:
+        for name in names:
+            kind = kind_of(name) if is_address(name) else name
+            if not self._reaches(name):
+                if name != LOG:
+                    log.warning("the channel %s is not set: %s", kind, variable(name))
+            elif is_address(name):
+                found[f"{kind}:{hashlib.sha256(name.encode()).hexdigest()[:8]}"] = name
+            else:
                 found[name] = None
-            elif name != "log":
-                log.warning("the channel %s is not set; what it should be told is in this log alone", name)
         return list(found.items())
+
+    def unset(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which of these names lead nowhere: aliases without an address, and letters without a mail server."""
+        return tuple(name for name in dict.fromkeys(names) if name != LOG and not self._reaches(name))
+
+    def _reaches(self, name: str) -> bool:
+        return name in self.usable or (is_address(name) and (kind_of(name) != "email" or MAIL in self.usable))
 
 
 def usable(settings: Settings) -> frozenset[str]:
-    """Return the aliases behind which there is an address."""
+    """Return the aliases behind which there is an address, and mailto where there is a mail server."""
     fields = {**DISCORD, **{name: field for name, field in OTHERS.items() if field}}
     there = {name for name, field in fields.items() if getattr(settings, str(field)) is not None}
-    return frozenset(there - ({"email"} if settings.alert_email_to is None else set()))
+    mail = set() if settings.smtp_url is None else {MAIL}
+    return frozenset(there - ({"email"} if settings.alert_email_to is None else set()) | mail)
 
 
 def kind_of(address: str) -> str:

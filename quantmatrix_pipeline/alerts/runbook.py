@@ -26,6 +26,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
         "market_breadth.breadth_adds_up": "the-breadth-does-not-add-up",
         "coverage_report.coverage_at_target": "coverage-is-below-its-target",
         "coverage_report.nothing_over_48h": "bars-are-older-than-48-hours",
+        "coverage_report.m5_of_last_session": "bars-of-five-minutes-at-0",
         "coverage_report.backfills_get_on": "a-backfill-was-given-up",
         "backup.restores_whole": "is-it-good",
         "reconciliation.vendors_confirm_each_other": "vendors-contradict-each-other",

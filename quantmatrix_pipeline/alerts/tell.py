@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from quantmatrix_pipeline.alerts import wording
 from quantmatrix_pipeline.alerts.events import SUCCESS, Run
-from quantmatrix_pipeline.alerts.message import Message
+from quantmatrix_pipeline.alerts.message import Message, Tone
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.alerts.troubles import Group, Trouble
 from quantmatrix_pipeline.alerts.wording import Closed
@@ -20,6 +20,8 @@ from quantmatrix_pipeline.warehouse.alert_outbox import Channel
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 log = logging.getLogger(__name__)
+
+LEVELS = {Tone.ERROR: logging.ERROR, Tone.WARNING: logging.WARNING, Tone.GOOD: logging.INFO, Tone.INFO: logging.INFO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def tell(
                 to = policy.channels(run.wishes.channels, run.owners)
                 queued += len(outbox.queue(connection, to, message.as_json(), now))
     for message in said:
-        log.warning("%s", "; ".join(message.plain().splitlines()))
+        log.log(LEVELS[message.tone], "%s", "; ".join(filter(None, message.plain().splitlines())))
     return Told(tuple(said), queued)
 
 
@@ -109,7 +111,7 @@ def _by_channel(closed: Iterable[incidents.Recovered]) -> dict[Channel | None, l
 
 def _channels(policy: Policy, group: Group) -> list[Channel]:
     wished = dict.fromkeys(name for run in group.runs for name in run.wishes.channels)
-    owners = dict.fromkeys(owner for run in group.runs for owner in run.owners)
+    owners = dict.fromkeys([*group.owners, *(owner for run in group.runs for owner in run.owners)])
     return policy.channels(tuple(wished), owners)
 
 

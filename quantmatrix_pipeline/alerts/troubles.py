@@ -41,10 +41,19 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Occurrences that one message tells, the gravest first, and the runs in which they occurred."""
+    """Occurrences that one message tells, the gravest first.
+
+    Attributes
+    ----------
+    runs
+        Those in which they occurred.
+    owners
+        Of what is broken without any run.
+    """
 
     troubles: tuple[Trouble, ...]
     runs: tuple[Run, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +121,12 @@ def slow(runs: Iterable[Run]) -> tuple[Group, ...]:
     )
 
 
-def stale(assets: Sequence[str], state: str) -> Group:
-    """Return the group of assets whose freshness became `state`, WARN or FAIL."""
+def stale(assets: Sequence[str], state: str, owners: Sequence[str] = ()) -> Group:
+    """Return the group of assets whose freshness became `state`, WARN or FAIL; `owners` are theirs."""
     cause = f"not materialized within the {'warning' if state == 'WARN' else 'failing'} window of its freshness policy"
     key = f"{Kind.STALE_ASSET}:{state}"
-    return Group(tuple(Trouble(key, Kind.STALE_ASSET, f"asset:{name}:{state}", cause) for name in assets))
+    troubles = tuple(Trouble(key, Kind.STALE_ASSET, f"asset:{name}:{state}", cause) for name in assets)
+    return Group(troubles, owners=tuple(owners))
 
 
 def failing(ticks: Mapping[str, str]) -> tuple[Group, ...]:

@@ -13,6 +13,7 @@ from quantmatrix_pipeline.alerts.troubles import Group, Kind
 
 LONGEST_TITLE, LONGEST_CAUSE = 240, 500
 SHOWN = 10  # symbols, checks, runs
+SHORT_ID = 8  # so much of a run's id the Dagster UI shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def trouble(group: Group, links: Links, occurrences: int = 1) -> Message:
         **_of_runs(runs),
         "symbols": _symbols(runs),
         "job": _listed(dict.fromkeys(run.job for run in runs)),
+        "run": _ids(runs),
         "duration": "" if first is None else seconds(max(run.seconds for run in runs)),
         "pool": _listed(dict.fromkeys(run.pool for run in runs)),
         "counters": _counters(runs),
@@ -84,7 +86,7 @@ def recovery(closed: Sequence[Closed], now: datetime) -> Message:
 
 def success(run: Run, links: Links) -> Message:
     """Return the message of a run that went well, for who wants to hear of those too."""
-    facts = {"duration": seconds(run.seconds), "pool": run.pool, "counters": _counters([run])}
+    facts = {"run": run.run_id, "duration": seconds(run.seconds), "pool": run.pool, "counters": _counters([run])}
     return Message(
         "success",
         Tone.GOOD,
@@ -141,6 +143,11 @@ def _of_runs(runs: Sequence[Run]) -> Mapping[str, str]:
     return {"for": _listed(dict.fromkeys(run.what for run in runs)), **({"runs": str(len(runs))} if runs[1:] else {})}
 
 
+def _ids(runs: Sequence[Run]) -> str:
+    """Return the id of a run, which finds it anywhere; of several as the UI shows them, which has room for some."""
+    return runs[0].run_id if len(runs) == 1 else _some(run.run_id[:SHORT_ID] for run in runs)
+
+
 def _symbols(runs: Sequence[Run]) -> str:
     named = dict.fromkeys(s for run in runs for s in (*run.symbols, *(s for c in run.failed for s in c.symbols)))
     behind = [(run.stale, run.expected) for run in runs if run.stale is not None and run.expected]
@@ -166,7 +173,7 @@ def _press(runs: Sequence[Run]) -> str:
 
 def _plain(subject: str) -> str:
     kind, _, rest = subject.partition(":")
-    return f"run {rest[:8]}" if kind == "run" else rest.split(":")[0]
+    return f"run {rest[:SHORT_ID]}" if kind == "run" else rest.split(":")[0]
 
 
 def _listed(names: Iterable[str]) -> str:

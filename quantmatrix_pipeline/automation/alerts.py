@@ -90,9 +90,9 @@ def build() -> list[SensorDefinition]:
             if isinstance(change, FreshnessStateChange):
                 state[change.key.to_user_string()] = change.new_state
         groups = [
-            troubles.stale([name for name, now in state.items() if now is bad], bad.value)
+            troubles.stale(names, bad.value, run_reports.owners(context.repository_def, names))
             for bad in (FreshnessState.FAIL, FreshnessState.WARN)
-            if bad in state.values()
+            if (names := [name for name, now in state.items() if now is bad])
         ]
         tell(
             platform.warehouse,

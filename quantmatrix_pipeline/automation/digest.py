@@ -38,7 +38,7 @@ def build() -> JobDefinition:
         )
         policy = Policy.of(settings)
         named = () if settings.digest_channels is None else channel_names(settings.digest_channels.get_secret_value())
-        channels = policy.channels(named) if named else []
+        channels = policy.named(named)
         message = digest.message(found, policy.links)
         picture = digest.picture(found) if channels else None
         once = None if config.again else f"digest-{found.session}"

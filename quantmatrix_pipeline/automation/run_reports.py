@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import date
 
@@ -19,20 +20,23 @@ from dagster import (
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from quantmatrix_pipeline.alerts.events import FAILURE, SLOW, FailedCheck, Run, Wishes
+from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.automation.causes import found
 from quantmatrix_pipeline.automation.failures import failure
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
+from quantmatrix_pipeline.dagster_client.shown_tags import CHANNELS
 from quantmatrix_pipeline.resources.counted import COUNTING, counted
-from quantmatrix_pipeline.settings.alerts import channel_names
+from quantmatrix_pipeline.settings.alerts import alias
+
+log = logging.getLogger(__name__)
 
 OUTCOMES = {
     DagsterRunStatus.SUCCESS: "success",
     DagsterRunStatus.FAILURE: "failure",
     DagsterRunStatus.CANCELED: "canceled",
 }
-ON, CHANNELS, MUTE, SLOW_AFTER, POOL, SYMBOLS, PUSHED = (
+ON, MUTE, SLOW_AFTER, POOL, SYMBOLS, PUSHED = (
     "qm/alert_on",
-    "qm/channels",
     "qm/mute",
     "qm/slow_after_s",
     "qm/pool",
@@ -78,7 +82,7 @@ def report(instance: DagsterInstance, run_id: str, repository: RepositoryDefinit
         symbols=tuple(s.strip() for s in run.tags.get(SYMBOLS, "").split(",") if s.strip()),
         failed=tuple(failed),
         passed=tuple(passed),
-        owners=_owners(repository, owned or {key.to_user_string() for key in run.asset_selection or ()}),
+        owners=_owners(repository, run, owned),
         wishes=wishes(run.tags, instance.run_monitoring_max_runtime_seconds),
     )
 
@@ -104,14 +108,10 @@ def wishes(tags: Mapping[str, str], max_runtime: float = 0) -> Wishes:
         After how many seconds a run is ended whose tags do not say; 0: never.
     """
     named = tags.get(ON, f"{FAILURE} {SLOW}").replace("|", " ").replace(",", " ").split()
-    try:
-        channels = channel_names(tags.get(CHANNELS, ""))
-    except ValueError:
-        channels = ()
     ended_after = _seconds(tags, MAX_RUNTIME_SECONDS_TAG) or max_runtime
     return Wishes(
         on=frozenset(named),
-        channels=channels,
+        channels=_channels(tags.get(CHANNELS, "")),
         muted=tags.get(MUTE, "").lower() not in ("", "false", "0", "no"),
         slow_after_s=_seconds(tags, SLOW_AFTER) or SLOW_SHARE * ended_after or None,
         pushed=tags.get(PUSHED, "").lower() not in ("false", "0", "no"),
@@ -123,6 +123,17 @@ def _seconds(tags: Mapping[str, str], name: str) -> float | None:
         return float(tags[name])
     except (KeyError, ValueError):
         return None
+
+
+def _channels(tag: str) -> tuple[str, ...]:
+    """Return the aliases that a tag names, without what is none: an address has no place where everybody reads it."""
+    found: dict[str, None] = {}
+    for name in tag.replace("|", " ").replace(",", " ").split():
+        try:
+            found[alias(name)] = None
+        except ValueError as error:
+            log.warning("the tag %s: %s", CHANNELS, error)
+    return tuple(found)
 
 
 def session(run_tags: Mapping[str, str]) -> date | None:
@@ -186,10 +197,21 @@ def _shown(name: str) -> str:
     return name.removeprefix("dagster/").replace("partition_row_count", "rows").replace("row_count", "rows")
 
 
-def _owners(repository: RepositoryDefinition | None, assets: Iterable[str]) -> tuple[str, ...]:
+def _owners(repository: RepositoryDefinition | None, run: DagsterRun, broken: Iterable[str]) -> tuple[str, ...]:
+    """Return whose what broke is, else whose all is that the run makes; what makes no asset is everything's owner's."""
     if repository is None:
         return ()
-    nodes = {
-        key.to_user_string(): repository.asset_graph.get(key) for key in repository.asset_graph.get_all_asset_keys()
-    }
-    return tuple(sorted({owner for name in assets if name in nodes for owner in nodes[name].owners}))
+    made = run.asset_selection
+    if not made and repository.has_job(run.job_name):
+        made = repository.get_job(run.job_name).asset_layer.selected_asset_keys
+    whole = [key.to_user_string() for key in made or ()]
+    return owners(repository, broken) or owners(repository, whole) or (OWNER,)
+
+
+def owners(repository: RepositoryDefinition | None, assets: Iterable[str]) -> tuple[str, ...]:
+    """Return the owners of assets; names that are none have none."""
+    if repository is None:
+        return ()
+    graph = repository.asset_graph
+    keys = {key.to_user_string(): key for key in graph.get_all_asset_keys()}
+    return tuple(sorted({owner for name in assets if name in keys for owner in graph.get(keys[name]).owners}))

@@ -20,7 +20,7 @@ from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.settings import Settings, load
-from quantmatrix_pipeline.settings.alerts import channel_names
+from quantmatrix_pipeline.settings.alerts import channel_names, variable
 from quantmatrix_pipeline.warehouse import alert_incidents as incidents
 from quantmatrix_pipeline.warehouse import alert_outbox as outbox
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -110,11 +110,14 @@ def trial(
         wished = channel_names(channels or "")
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    found = policy.channels(wished)
+    found = policy.named(wished) if wished else policy.channels()
     if not found:
         raise ConfigurationError(f"no channel is set: {'QM_ALERT_CHANNELS and its like' if not wished else channels}")
     hello = Message("test", Tone.INFO, "A trial of this channel by `qm alerts test`: it works.", link=policy.links.ui)
-    good = True
+    unset = policy.unset(wished)
+    for name in unset:
+        typer.echo(f"{name}: {variable(name)} is not set")
+    good = not unset
     for channel in found:
         by = sender(settings, channel, TRIAL_TIMEOUT)
         assert by is not None  # only what is set is found

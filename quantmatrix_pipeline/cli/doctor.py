@@ -22,6 +22,7 @@ from quantmatrix_pipeline.health.unattended import unattended
 from quantmatrix_pipeline.providers.select import build as select
 from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import Settings, load
+from quantmatrix_pipeline.settings.alerts import channel_names, variable
 from quantmatrix_pipeline.warehouse import migrations, vital_signs
 from quantmatrix_pipeline.warehouse.embedded_programs import MAJOR
 from quantmatrix_pipeline.warehouse.engine import Warehouse, masked
@@ -54,7 +55,7 @@ def examine(settings: Settings) -> list[Finding]:
         machine.redis_answers(settings),
         _schedules(settings),
         machine.disk(settings),
-        _alerts(settings),
+        *_alerts(settings),
     ]
 
 
@@ -148,8 +149,37 @@ def _schedules(settings: Settings) -> Finding:
     return ok("schedules file", f"{len(found.catalogue.schedules)} of {found.file}")
 
 
-def _alerts(settings: Settings) -> Finding:
-    channels = [name for name, _ in Policy.of(settings).channels()]
-    if not channels:
-        return note("alerts", "DISCORD_WEBHOOK_SYSTEM_STATUS is not set; failures go to the log only")
-    return ok("alerts", f"failures go to {', '.join(channels)}; `qm alerts test` tries it")
+def _alerts(settings: Settings) -> list[Finding]:
+    """Say who hears of failures, which channels are named and not set, and whether what to do is a click away."""
+    policy = Policy.of(settings)
+    heard = ", ".join(name for name, _ in policy.channels())
+    found = [
+        ok("alerts", f"failures go to {heard}; `qm alerts test` tries it")
+        if heard
+        else note("alerts", "DISCORD_WEBHOOK_SYSTEM_STATUS is not set; failures go to the log only")
+    ]
+    named = _named_by(settings, policy)
+    for name in policy.unset(named):
+        instead = f"what it should hear goes to {heard or 'the log only'}"
+        found.append(
+            bad(f"channel {name}", f"named by {', '.join(named[name])}, and {variable(name)} is not set: {instead}")
+        )
+    if policy.usable and not policy.links.runbook.startswith(("http://", "https://")):
+        found.append(note("runbook", f"QM_RUNBOOK_URL is {policy.links.runbook}, which nobody can click in a message"))
+    return found
+
+
+def _named_by(settings: Settings, policy: Policy) -> dict[str, list[str]]:
+    """Return channel -> who names it: variables, and schedules."""
+    digest = () if settings.digest_channels is None else channel_names(settings.digest_channels.get_secret_value())
+    places = [
+        ("QM_ALERT_CHANNELS", policy.usual),
+        *(("QM_ALERT_ROUTES", names) for names in policy.by_owner.values()),
+        ("QM_DIGEST_CHANNELS", digest),
+        *((f"schedule {name}", entry.hooks.channels) for name, entry in in_force(settings).catalogue.schedules.items()),
+    ]
+    found: dict[str, dict[str, None]] = {}
+    for place, names in places:
+        for name in names:
+            found.setdefault(name, {})[place] = None
+    return {name: list(by) for name, by in found.items()}

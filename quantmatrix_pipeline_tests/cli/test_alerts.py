@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from quantmatrix_pipeline.alerts.message import Message, Tone
 from quantmatrix_pipeline.warehouse import alert_incidents as incidents
@@ -53,12 +54,45 @@ def test_incidents_mutes_and_what_waits_are_listed_and_put_in_order(migrated: In
 def test_a_trial_says_of_each_channel_what_it_answered_and_shows_no_address(migrated: Installation) -> None:
     with hook() as good, hook([Answer(404)]) as bad:
         settings = {"DISCORD_WEBHOOK_SYSTEM_STATUS": good.url, "QM_SLACK_WEBHOOK": bad.url}
-        done = migrated.qm("--debug", "alerts", "test", "system_status,slack", **settings)
+        done = migrated.qm("--debug", "alerts", "test", "system_status,slack,signals", **settings)
     assert done.code == 1
-    assert done.stdout == "system_status: took it\nslack: answered 404\n"
+    assert done.stdout == ("signals: DISCORD_WEBHOOK_SIGNALS is not set\nsystem_status: took it\nslack: answered 404\n")
     assert "/api/webhooks/1/token" not in done.stdout + done.stderr
     assert "no channel is set" in migrated.qm("alerts", "test").error
     assert "'sms' names no channel" in migrated.qm("alerts", "test", "sms").error
+
+
+def test_the_doctor_names_channels_that_are_not_set_by_who_names_them_and_links_that_nobody_can_click(
+    migrated: Installation, tmp_path: Path
+) -> None:
+    file = tmp_path / "schedules.yaml"
+    file.write_text(
+        "version: 1\nschedules:\n  ours: {job: restate, cron: 0 0 * * *, hooks: {channels: [slack, signals]}}\n"
+    )
+    settings = {
+        "QM_SCHEDULES_FILE": str(file),
+        "DISCORD_WEBHOOK_SYSTEM_STATUS": "https://discord.com/api/webhooks/1/hidden",
+        "DISCORD_WEBHOOK_SIGNALS": "https://discord.com/api/webhooks/1/hidden",
+        "QM_ALERT_CHANNELS": "email,system_status",
+        "QM_ALERT_ROUTES": "team:data=slack,log; team:other=https://hook.example/hidden",
+    }
+    done = migrated.qm("doctor", "--json", **settings)
+    found = {f["what"]: f for f in json.loads(done.stdout)}
+    assert {what for what in found if what.startswith("channel")} == {"channel slack", "channel email"}
+    instead = "is not set: what it should hear goes to system_status"
+    named = "named by QM_ALERT_ROUTES, schedule ours, and QM_SLACK_WEBHOOK"
+    assert (found["channel slack"]["state"], found["channel slack"]["detail"]) == ("bad", f"{named} {instead}")
+    named = "named by QM_ALERT_CHANNELS, and QM_SMTP_URL and QM_ALERT_EMAIL_TO"
+    assert found["channel email"]["detail"] == f"{named} {instead}"
+    assert (found["runbook"]["state"], found["alerts"]["state"]) == ("note", "ok")
+    assert "hidden" not in done.stdout + done.stderr
+    whole = {
+        "QM_SLACK_WEBHOOK": "https://x/y",
+        "QM_ALERT_CHANNELS": "slack",
+        "QM_RUNBOOK_URL": "https://wiki/operations",
+    }
+    done = migrated.qm("doctor", "--json", **settings | whole)
+    assert not {"channel slack", "channel email", "runbook"} & {f["what"] for f in json.loads(done.stdout)}
 
 
 def test_the_digest_is_printed_from_what_is_recorded(filled: Installation) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from quantmatrix_pipeline.settings.loading import KNOWN
 from quantmatrix_pipeline_tests.forked import PROCESSES
 
 
@@ -66,7 +67,7 @@ def _read(file: Path) -> str:
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Qm:
-    """Start `qm <arguments>` with exactly these QM_ variables; its data folder is `folder`."""
+    """Start `qm <arguments>` with exactly these settings; its data folder is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / f"output-{time.monotonic_ns()}"
     process = PROCESSES.Process(
@@ -87,7 +88,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) 
 def _run(arguments: list[str], environment: dict[str, str], files: str) -> None:
     for stream, suffix in ((1, ".stdout"), (2, ".stderr")):
         os.dup2(os.open(files + suffix, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
-    for name in [n for n in os.environ if n.startswith(("QM_", "DAGSTER_"))]:
+    # What this is forked from has the environment of whichever test came first.
+    for name in [n for n in os.environ if n in KNOWN or n.startswith(("QM_", "DAGSTER_"))]:
         del os.environ[name]
     os.environ.update(environment)
     sys.argv = ["qm", *arguments]

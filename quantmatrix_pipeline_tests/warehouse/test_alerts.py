@@ -194,6 +194,18 @@ def test_a_warning_that_becomes_graver_is_told_again_and_recovers_once(here: Ins
     assert [t.split(":")[0] for t in discord.titles] == ["STALE 2 assets", "STALE 1 asset", "RECOVERED"]
 
 
+def test_the_log_has_each_message_at_the_level_of_what_it_tells(
+    here: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    here.ended(here.run(cause="no disk"))
+    tell(here.warehouse, Policy.of(load()), here.now, groups=[stale(["daily_bars"], "WARN")])
+    here.ended(here.run("success", wishes=Wishes(on=frozenset({"success"}))))
+    said = [(r.levelname, r.message.split()[0]) for r in caplog.records if r.name == "quantmatrix_pipeline.alerts.tell"]
+    assert said == [("ERROR", "FAILED"), ("WARNING", "STALE"), ("INFO", "RECOVERED:"), ("INFO", "OK")]
+    assert all("\n" not in record.message and "; ;" not in record.message for record in caplog.records)
+
+
 def test_success_is_told_to_who_wishes_it_where_the_run_says(here: Installation) -> None:
     with hook() as other:
         wishes = Wishes(on=frozenset({"success"}), channels=(f"{other.url}",))

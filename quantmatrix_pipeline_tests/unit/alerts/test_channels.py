@@ -99,6 +99,36 @@ def test_who_hears_is_said_by_the_run_then_by_owners_then_by_settings(monkeypatc
 
 
 @pytest.mark.parametrize(
+    ("wished", "owner", "heard"),
+    [
+        (["signals"], "team:market-data", ["slack"]),
+        (["signals", "webhook"], "team:market-data", ["slack"]),
+        (["log", "signals"], "team:market-data", ["slack"]),
+        (["mailto:me@example.com"], "team:market-data", ["slack"]),
+        (["signals", "system_status"], "team:market-data", ["system_status"]),
+        (["signals"], "team:other", ["playground"]),
+        ([], "team:other", ["playground"]),
+        (["log"], "team:market-data", []),
+        ([], "team:quiet", []),
+    ],
+)
+def test_where_a_named_channel_is_not_set_the_next_that_is_hears_of_it(
+    wished: list[str], owner: str, heard: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCORD_WEBHOOK_SYSTEM_STATUS", "https://discord.com/api/webhooks/1/a")
+    monkeypatch.setenv("DISCORD_WEBHOOK_PLAYGROUND", "https://discord.com/api/webhooks/1/b")
+    monkeypatch.setenv("QM_SLACK_WEBHOOK", "https://hooks.slack.com/services/a")
+    monkeypatch.setenv("QM_ALERT_CHANNELS", "playground")
+    monkeypatch.setenv("QM_ALERT_ROUTES", "team:market-data=slack; team:other=signals; team:quiet=log")
+    policy = Policy.of(load())
+    assert [name for name, _ in policy.channels(wished, [owner])] == heard
+    assert policy.named(["signals", "email"]) == [], "who asks for a channel alone gets that one or none"
+    monkeypatch.setenv("QM_ALERT_CHANNELS", "email")
+    last = [name for name, _ in Policy.of(load()).channels(wished, [owner])]
+    assert last == (["system_status"] if heard == ["playground"] else heard)
+
+
+@pytest.mark.parametrize(
     ("address", "kind"),
     [
         ("https://discord.com/api/webhooks/1/a", Discord),
@@ -147,9 +177,9 @@ def test_every_alert_has_its_heading_in_the_operations_manual() -> None:
     assert all(issubclass(getattr(errors, name), errors.QuantMatrixError) for name in runbook.ERRORS)
 
 
-def test_the_checks_that_have_headings_of_their_own_are_those_there_are() -> None:
+def test_every_check_has_a_heading_of_its_own() -> None:
     checks = {
         f"{key.asset_key.to_user_string()}.{key.name}"
         for key in build_defs().get_repository_def().asset_graph.asset_check_keys
     }
-    assert set(runbook.CHECKS) <= checks
+    assert set(runbook.CHECKS) == checks

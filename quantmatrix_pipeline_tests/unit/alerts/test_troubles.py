@@ -60,6 +60,7 @@ def test_five_hundred_runs_that_failed_for_one_cause_are_one_group() -> None:
     assert len({t.key for t in group.troubles}) == 1
     message = wording.trouble(group, LINKS)
     assert message.title.startswith("FAILED restore_daily_coverage, session 2021-12-31 (and 499 more runs): fmp: S000")
+    assert message.facts["run"] == f"{', '.join(f'{n:08d}' for n in range(10))}, …", "short, as the UI shows them"
     assert message.facts["symbols"] == f"500: {', '.join(f'S{n:03}' for n in range(10))}, …"
 
 
@@ -80,6 +81,7 @@ def test_all_that_failed_in_a_run_is_one_message_and_its_cause_comes_first() -> 
         "for": "session 2021-12-31",
         "symbols": "500 of 501 without the session's bar, e.g. S001, S002",
         "job": "restore_daily_coverage",
+        "run": "00000001-0000",
         "duration": "12.5 s",
         "pool": "default",
         "counters": "daily_bars rows 3",
