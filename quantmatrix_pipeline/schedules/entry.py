@@ -238,13 +238,9 @@ class Entry(_Part):
     """who changed it when; written by the API and `qm schedules import`"""
 
     @model_validator(mode="after")
-    def _each_word_counts(self) -> Entry:
+    def _catch_up_counts(self) -> Entry:
         if self.catch_up != CATCH_UP and self.partition is not Partition.MISSED:
             raise ValueError(f"catch_up {self.catch_up} counts only where partition is missed")
-        if self.hooks.alert_on == (Alert.SLOW,) and self.safety.slow_after_s is None:
-            raise ValueError(
-                "hooks.alert_on is slow alone, and safety.slow_after_s does not say what is: nothing is told"
-            )
         return self
 
     def zone(self, exchange: ZoneInfo) -> ZoneInfo:

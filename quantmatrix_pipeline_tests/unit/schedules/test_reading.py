@@ -53,10 +53,6 @@ def faults(entries: str) -> tuple[str, ...]:
             ["a.hooks: slack would hear of nothing: alert_on is empty"],
         ),
         (
-            "  a: {job: x, cron: 0 0 * * *, hooks: {alert_on: [slow]}}",
-            ["a: hooks.alert_on is slow alone, and safety.slow_after_s"],
-        ),
-        (
             "  a: {job: x, cron: 0 0 * * *, safety: {max_concurrency: 2}}",
             ["a.safety: max_concurrency 2 counts only with single_flight: false"],
         ),
