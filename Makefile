@@ -4,13 +4,14 @@ VENV   ?= .venv
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 QM     := $(VENV)/bin/qm
 
-.PHONY: help run up test test-slow check bench status stop clean
+.PHONY: help run up test test-slow check bench status logs stop clean
 
 help:
 	@echo "make run     install, start the database, run the chain for the newest session"
 	@echo "make up      the same data under the Dagster UI, its daemon and the read API"
 	@echo "make test    install and run all tests (make test-slow: the long ones as well)"
-	@echo "make bench   measure this machine;  make status, make stop, make clean"
+	@echo "make status  is tonight right, and what to press;  make logs: the newest lines of each log"
+	@echo "make bench   measure this machine;  make stop, make clean"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d; name another with make PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -50,6 +51,9 @@ bench: $(VENV)/.ready-dev
 
 status: $(VENV)/.ready
 	@$(QM) status
+
+logs: $(VENV)/.ready
+	@$(QM) logs all -n 20
 
 stop: $(VENV)/.ready
 	@$(QM) db stop

@@ -3,7 +3,7 @@
 from dagster import AssetExecutionContext, AssetsDefinition, AssetSpec, MaterializeResult, multi_asset
 
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.assets.metadata import column_schema, table
+from quantmatrix_pipeline.assets.metadata import column_schema, listed, table
 from quantmatrix_pipeline.backups.create import create
 from quantmatrix_pipeline.resources.platform import Platform
 
@@ -50,7 +50,7 @@ def build() -> list[AssetsDefinition]:
                     {"part": p.name, "bytes": p.bytes, "tables": len(p.tables), "rows": p.rows, "sha256": p.sha256}
                     for p in taken.manifest.parts
                 ),
-                "removed": ", ".join(taken.removed) or "none",
+                "removed": listed(taken.removed),
                 "seconds": round(taken.seconds, 3),
             }
         )

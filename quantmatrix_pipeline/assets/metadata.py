@@ -13,6 +13,8 @@ from quantmatrix_pipeline.ingest.plan import Lacking
 from quantmatrix_pipeline.providers.routing.router import Router
 
 SHOWN_ROWS = 20
+SHOWN_NAMES = 50
+LONGEST_TEXT = 500  # characters; whatever a vendor or a driver says, a page shows a line or two of it
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> TableMetadataValue | TextMetadataValue:
@@ -28,6 +30,17 @@ def partition_rows(first: date, last: date, rows: int) -> dict[str, int]:
     all bear the same metadata.
     """
     return {"dagster/partition_row_count": rows} if first == last else {}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, with their number where there are more; the word "none" where there are none."""
+    more = f", ... ({len(names)})" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more or "none"
+
+
+def short(text: str) -> str:
+    """Return a text, cut off where it is long."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 4]} ..."
 
 
 def column_schema(columns: Sequence[tuple[str, str, str]]) -> TableSchema:

@@ -8,7 +8,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import FetchConfig
 from quantmatrix_pipeline.assets.declare import session_asset
 from quantmatrix_pipeline.assets.freshness import NIGHTLY
-from quantmatrix_pipeline.assets.metadata import column_schema, partition_rows, table, vendor_rows, would_fetch
+from quantmatrix_pipeline.assets.metadata import column_schema, partition_rows, short, table, vendor_rows, would_fetch
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.daily import ingest_daily
@@ -109,7 +109,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "disputed": done.disputed,
                 "splits": done.splits,
                 "failed_symbols": len(done.failures),
-                "first_failure": next((why for _, why in sorted(done.failures.items())), "none"),
+                "first_failure": short(next((why for _, why in sorted(done.failures.items())), "none")),
                 "failures": table({"symbol": s, "why": why} for s, why in sorted(done.failures.items())),
                 "reasons": table({"reason": r, "bars": n} for r, n in done.reasons.most_common()),
                 "missing": table(

@@ -7,7 +7,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.declare import session_asset
-from quantmatrix_pipeline.assets.metadata import column_schema, table, vendor_rows
+from quantmatrix_pipeline.assets.metadata import column_schema, listed, table, vendor_rows
 from quantmatrix_pipeline.assets.partitions import sessions_of
 from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.resources.cache import DAY, TRACKED_ALL, TRACKED_NEW, constituents_key
@@ -66,7 +66,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
                 "indexes": table(r.as_row() for r in done),
                 "fallback_used": any(r.fallback_used for r in done),
                 "names": table(r.as_row() for r in renamed),
-                "spells_changed": ", ".join(spells_changed) or "none",
+                "spells_changed": listed(spells_changed),
                 "vendor_requests": table(vendor_rows(platform.members_router, (Capability.CONSTITUENTS,))),
             }
         )
@@ -92,7 +92,7 @@ def build(partitions: PartitionsDefinition[str]) -> list[AssetsDefinition]:
             metadata={
                 "dagster/row_count": len(tracked.all),
                 "new": len(tracked.new),
-                "new_symbols": ", ".join(tracked.new[:50]) or "none",
+                "new_symbols": listed(tracked.new),
                 "by_reason": table({"reason": r, "instruments": n} for r, n in sorted(tracked.by_reason.items())),
             }
         )

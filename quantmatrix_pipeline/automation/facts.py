@@ -51,7 +51,7 @@ class DagsterFacts:
         try:
             match check:
                 case Preflight.DATABASE:
-                    self._platform.warehouse.scalar("SELECT 1")
+                    self._platform.warehouse.ping()
                     return None
                 case Preflight.VENDOR_BUDGET:
                     return self._platform.out_of_calls()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -55,7 +57,7 @@ def run(
         raise ConfigurationError("name either --session or a range with --since and --until, not both")
     if until and not since:
         raise ConfigurationError("--until needs --since; for one session write --session")
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, soft_wrap=True)
     settings = load()
     with console.status("starting PostgreSQL and applying migrations"):
         applied = prepare(settings)
@@ -176,25 +178,39 @@ def _print(report: RunReport, console: Console) -> None:
     snapshots, coverage = report.facts.get("indicator_snapshots", {}), report.facts.get("coverage_report", {})
     if coverage:
         console.print(f"\n[bold]{coverage['headline']}[/]", highlight=False)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
-                          f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged")  # fmt: skip
+    rows = [
+        ("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
+                 f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged"),
+    ]  # fmt: skip
     if bars.get("repaired") or bars.get("repairs_suggested"):
-        table.add_row("repairs", f"{bars.get('repaired', 0):,} made, {bars.get('repairs_suggested', 0):,} suggested "
-                                 "(`qm repairs list`)")  # fmt: skip
-    table.add_row("asked", str(bars.get("asked", "-")))
+        rows.append(("repairs", f"{bars.get('repaired', 0):,} made, {bars.get('repairs_suggested', 0):,} suggested "
+                                "(`qm repairs list`)"))  # fmt: skip
+    rows.append(("asked", str(bars.get("asked", "-"))))
     if bars.get("failed_symbols"):
-        table.add_row("not served", f"{bars['failed_symbols']:,} symbols; {bars['first_failure']}")
-    table.add_row("snapshots", f"{snapshots.get('dagster/row_count', 0):,} ({snapshots.get('changed', 0):,} changed)")
-    table.add_row("history", f"{history.get('recorded', 0):,} recorded, {history.get('restated', 0):,} restated, "
-                             f"{history.get('unchanged', 0):,} unchanged")  # fmt: skip
-    told = [f"{name} ({what})" for name, what in report.failed_checks.items()]
-    table.add_row("failed checks", "\n".join(told) or "none")
+        rows.append(("not served", f"{bars['failed_symbols']:,} symbols; {bars['first_failure']}"))
+    rows.append(("snapshots", f"{snapshots.get('dagster/row_count', 0):,} ({snapshots.get('changed', 0):,} changed)"))
+    rows.append(("history", f"{history.get('recorded', 0):,} recorded, {history.get('restated', 0):,} restated, "
+                            f"{history.get('unchanged', 0):,} unchanged"))  # fmt: skip
+    told = [f"{name} ({what})" for name, what in report.failed_checks.items()] or ["none"]
+    rows += [("failed checks", line) for line in told]
     steps = {name: seconds for name, seconds in report.step_seconds.items() if name in report.facts}
-    table.add_row("time", f"{report.seconds:.1f} s: " + ", ".join(f"{n} {s:.1f}" for n, s in steps.items()))
-    table.add_row("", f"of it {report.dagster_seconds:.1f} s are Dagster's own (runs, events, checks)")
-    console.print(table, highlight=False)
+    dagsters = f"{report.dagster_seconds:.1f} s of it Dagster's own (runs, events, checks)"
+    rows.append(("time", f"{report.seconds:.1f} s, {dagsters}"))
+    rows.append(("steps", ", ".join(f"{n} {s:.1f}" for n, s in steps.items())))
+    _print_rows(rows, console)
     if report.succeeded:
         console.print(
             "\nnext: `qm status`, `qm coverage`, `make up` for the Dagster UI and the read API", highlight=False
         )
+
+
+def _print_rows(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print names and what is said of them: on a terminal within its width, else a line each, whatever its length."""
+    if console.is_terminal:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, said in rows:
+            table.add_row(name, escape(said))
+        console.print(table, highlight=False, soft_wrap=False)
+        return
+    for name, said in rows:
+        console.print(f"{name:15}{said}", highlight=False, markup=False)

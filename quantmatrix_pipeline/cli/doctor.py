@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -16,7 +16,7 @@ from quantmatrix_pipeline.backups.store import Store
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
 from quantmatrix_pipeline.errors import QuantMatrixError
-from quantmatrix_pipeline.health import machine, stored
+from quantmatrix_pipeline.health import copies, machine, stored
 from quantmatrix_pipeline.health.finding import Finding, Verdict, bad, note, ok
 from quantmatrix_pipeline.health.unattended import unattended
 from quantmatrix_pipeline.providers.select import build as select
@@ -79,7 +79,7 @@ def _database(settings: Settings) -> list[Finding]:
     try:
         where = locate(settings, start=False)
         warehouse = Warehouse(where.writer)
-        version = warehouse.scalar("SHOW server_version")
+        version = warehouse.ping()
         states = migrations.status(where.owner, migrations.folder())
     except QuantMatrixError as error:
         return [bad("database", str(error))]
@@ -110,13 +110,12 @@ def _backups(settings: Settings) -> Finding:
         newest = next((backup for backup in Store.of(settings).backups() if backup.complete), None)
     except QuantMatrixError as error:
         return bad("backup", str(error))
-    if newest is None:
+    if newest is None or newest.manifest is None:
         return note("backup", "none was taken; `qm backup create` takes one")
-    if newest.verification is None:
-        return note("backup", f"the newest is {newest.name}, and was never proved; `qm backup verify` does")
-    if newest.verification.faults:
-        return bad("backup", f"{newest.name} does not restore: {newest.verification.faults[0]}; take another")
-    return ok("backup", f"the newest is {newest.name}, proved {newest.verification.at:%Y-%m-%d}")
+    said = newest.verification
+    proved_at, faults = (None, ()) if said is None else (said.at, said.faults)
+    now = datetime.fromtimestamp(clock.wall(), UTC)
+    return copies.backup(newest.name, newest.manifest.taken_at, proved_at, faults, now)
 
 
 def _source(settings: Settings) -> Finding:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +21,12 @@ from quantmatrix_pipeline.cli.log_files import (
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.settings import Settings, load
 
+ALL = "all"
+
 
 def logs(
     name: Annotated[
-        str | None, typer.Argument(help="api, code, ui, daemon, database; without it: where they are")
+        str | None, typer.Argument(help="api, code, ui, daemon, database, or all; without it: where they are")
     ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="so many, the last")] = 50,
     following: Annotated[bool, typer.Option("--follow", "-f", help="and what comes, until Ctrl-C")] = False,
@@ -33,8 +37,13 @@ def logs(
         _list(settings)
         return
     files = log_files(settings)
+    if name == ALL:
+        if following:
+            raise ConfigurationError("--follow takes the name of one log")
+        _newest(files, lines, secrets(settings))
+        return
     if name not in files:
-        raise ConfigurationError(f"no log {name!r}; there are {', '.join(files)}")
+        raise ConfigurationError(f"no log {name!r}; there are {', '.join((*files, ALL))}")
     file = files[name]
     if not file.exists():
         raise ConfigurationError(f"{file} is not there yet: `qm up` begins it")
@@ -43,6 +52,16 @@ def logs(
         typer.echo(redacted(line, hidden))
     if following:
         for line in follow(file):
+            typer.echo(redacted(line, hidden))
+
+
+def _newest(files: Mapping[str, Path], count: int, hidden: tuple[str, ...]) -> None:
+    there = {name: file for name, file in files.items() if file.exists()}
+    if not there:
+        raise ConfigurationError("there are no logs yet: `qm up` begins them")
+    for name, file in there.items():
+        typer.echo(f"--- {name}: {file}")
+        for line in last_lines(file, count):
             typer.echo(redacted(line, hidden))
 
 

@@ -77,8 +77,9 @@ def unattended(beats: Beats, now: datetime, wall: float) -> list[Finding]:
     late = [] if seen is None else _late(seen, wall)
     schedules = [bad("schedules", f"{', '.join(late)}; is the daemon of `qm up` running?")] if late else []
     if not is_running(beats, now):
+        # Who let it run here once relies on it; where it never did, nobody does.
         newest = max(at for at, _ in beats.values())
-        return [note("daemon", f"no sign of life since {newest:%Y-%m-%d %H:%M:%SZ}; is `qm up` running?"), *schedules]
+        return [bad("daemon", f"no sign of life since {newest:%Y-%m-%d %H:%M:%SZ}; start `qm up` again"), *schedules]
     if seen is None:
         return [note("daemon", f"sensors tick; {WATCH}, which says more, has not yet")]
     if now - beats[WATCH][0] >= SIGN_OF_LIFE:

@@ -244,6 +244,8 @@ class EmbeddedServer:
                         sql.SQL("ALTER" if role in known else "CREATE"), sql.Identifier(role), verifier.decode()
                     )
                 )
+            # So that the owner sees what others' sessions do, which of one's own alone would not tell who holds what.
+            connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(ROLES[0])))
             there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
             for database in DATABASES:
                 if database not in there:

@@ -117,6 +117,16 @@ class Warehouse:
         self.engine.dispose()
         self._reads.close()
 
+    def ping(self) -> str:
+        """Return the server's version, which shows that it answers.
+
+        Raises
+        ------
+        WarehouseUnavailable
+            It does not.
+        """
+        return str(self.scalar("SHOW server_version"))
+
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction of rows; committed at the end of the block, rolled back on an error."""

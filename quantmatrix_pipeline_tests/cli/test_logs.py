@@ -44,9 +44,18 @@ def test_keys_and_passwords_in_a_log_are_not_shown(migrated: Installation, daemo
     assert "https://vendor/?apikey=***" in done.stdout
 
 
+def test_all_of_them_say_their_newest_lines_each_under_its_name(migrated: Installation, daemon_log: Path) -> None:
+    ui = daemon_log.with_name("ui.log")
+    ui.write_text("asked with SECRETKEY123\n")
+    done = migrated.qm("logs", "all", "-n", "1", FMP_API_KEY="SECRETKEY123")
+    assert done.stdout.splitlines() == [f"--- ui: {ui}", "asked with ***", f"--- daemon: {daemon_log}", "line 99"]
+    assert "one log" in migrated.qm("logs", "all", "--follow").error
+
+
 def test_an_unknown_name_and_a_log_not_begun_are_one_line(migrated: Installation) -> None:
-    assert "api, code, ui, daemon" in migrated.qm("logs", "worker").error
-    assert "qm up" in migrated.qm("logs", "api").error
+    assert "api, code, ui, daemon, all" in migrated.qm("logs", "worker").error
+    for name in ("api", "all"):
+        assert "qm up" in migrated.qm("logs", name).error
 
 
 def test_it_follows_a_log_through_a_rotation(migrated: Installation, daemon_log: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_doctor_knows_the_newest_backup_and_whether_it_was_proved(filled: In
     taken = filled.qm("backup", "create", "--json", **place)
     assert taken.code == 0, taken.stderr
     name = json.loads(taken.stdout)["name"]
-    assert f"note backup: the newest is {name}, and was never proved" in filled.qm("doctor", **place).stdout
+    assert f"note backup: the newest is {name}, 0 days old, and was never proved" in filled.qm("doctor", **place).stdout
     (row,) = json.loads(filled.qm("backup", "list", "--json", **place).stdout)
     assert (row["name"], row["complete"], row["verified_at"]) == (name, True, None)
     assert name in filled.qm("backup", "restore", "20000101T000000Z", **place).error

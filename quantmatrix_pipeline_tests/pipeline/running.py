@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from dagster import AssetCheckEvaluation, DagsterInstance
+from dagster import AssetCheckEvaluation, DagsterEvent, DagsterInstance, TableMetadataValue
 
 from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.bars.sessions import trading_calendar
@@ -39,6 +39,9 @@ FACTS = (
     "market_analysis_history",
     "market_breadth",
 )
+
+
+LARGEST_VALUE_BYTES = 2000
 
 
 def sessions(last: str, count: int) -> list[date]:
@@ -158,6 +161,7 @@ class Chain:
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         )
+        assert overlong(result.all_events) == {}
         outcome = Outcome(result.success, result.run_id)
         for event in result.all_events:
             if event.is_step_failure:
@@ -172,6 +176,19 @@ class Chain:
                 evaluation = event.asset_check_evaluation_data
                 outcome.checks[evaluation.check_name] = evaluation
         return outcome
+
+
+def overlong(events: Iterable[DagsterEvent]) -> dict[str, int]:
+    """Return step and name -> bytes of each metadata value over 2 kB that is no table: nobody reads those on a page."""
+    found = {}
+    for event in events:
+        data = event.event_specific_data
+        for holder in (data, getattr(data, "materialization", None), getattr(data, "asset_observation", None)):
+            for name, value in (getattr(holder, "metadata", None) or {}).items():
+                size = 0 if isinstance(value, TableMetadataValue) else len(str(value.value).encode())
+                if size > LARGEST_VALUE_BYTES:
+                    found[f"{event.step_key}.{name}"] = size
+    return found
 
 
 def hashes(warehouse: Warehouse, tables: Sequence[str] = FACTS) -> dict[str, str]:

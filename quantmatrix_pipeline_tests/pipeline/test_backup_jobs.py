@@ -11,12 +11,15 @@ from dagster import DagsterInstance, ExecuteInProcessResult
 from quantmatrix_pipeline.automation.backup import BACKUP, VERIFY
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.warehouse.embedded import SUPERUSER, EmbeddedServer
+from quantmatrix_pipeline_tests.pipeline.running import overlong
 
 
 def run(job: str, instance: DagsterInstance) -> ExecuteInProcessResult:
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     definition = build_defs().resolve_job_def(job)
-    return definition.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+    result = definition.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+    assert overlong(result.all_events) == {}
+    return result
 
 
 def test_a_backup_is_materialized_and_then_proved_and_a_spoilt_one_fails_the_check(

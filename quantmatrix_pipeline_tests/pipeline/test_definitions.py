@@ -151,6 +151,18 @@ def test_the_graph_is_the_one_that_was_reviewed(monkeypatch: pytest.MonkeyPatch)
     assert json.loads(found) == json.loads(ANSWER.read_text())
 
 
+def test_every_asset_says_what_it_is_whose_it_is_and_what_its_table_holds() -> None:
+    checks = [spec for check in build_defs().asset_checks or () for spec in check.check_specs]
+    assert [spec.name for spec in checks if not spec.description] == []
+    for spec in build_defs().resolve_all_asset_specs():
+        said = (spec.description, spec.owners, spec.kinds, spec.code_version)
+        assert all(said), (spec.key, said)
+        assert spec.group_name not in (None, "default"), spec.key
+        columns = spec.metadata["dagster/column_schema"].columns
+        assert columns, spec.key
+        assert all(column.type and column.description for column in columns), spec.key
+
+
 def test_validate_runs_every_check_but_the_restore_of_a_backup() -> None:
     definitions = build_defs()
     every = {

@@ -13,7 +13,7 @@ from quantmatrix_pipeline.automation.run_reports import report
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.universe.tracking import watch
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
+from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, overlong, sessions, walk
 
 DAYS = sessions("2021-12-31", 30)
 TONIGHT = DAYS[-1]
@@ -56,7 +56,7 @@ def press(chain: Chain, name: str, config: Mapping[str, Any] | None = None) -> E
     """Run a job as the launchpad does: for tonight's session where it takes one, with the given config of its ops."""
     job = build_defs().resolve_job_def(name)
     assert isinstance(job, JobDefinition)
-    return job.execute_in_process(
+    result = job.execute_in_process(
         instance=chain.instance,
         partition_key=str(TONIGHT) if job.partitions_def else None,
         raise_on_error=False,
@@ -65,6 +65,8 @@ def press(chain: Chain, name: str, config: Mapping[str, Any] | None = None) -> E
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
     )
+    assert overlong(result.all_events) == {}
+    return result
 
 
 def told(result: ExecuteInProcessResult, name: str) -> Any:

@@ -45,12 +45,20 @@ def test_a_daemon_that_ended_is_told_with_the_schedules_that_are_late_since() ->
     signs = beats(timedelta(hours=5), due={"nightly_chain": WALL - 7200, "hourly_coverage": WALL + 60})
     assert not is_running(signs, NOW)
     told = found(signs)
-    assert told["daemon"][0] is Verdict.NOTE
-    assert "2021-12-31 17:00:00Z" in told["daemon"][1]
+    assert told["daemon"] == (Verdict.BAD, "no sign of life since 2021-12-31 17:00:00Z; start `qm up` again")
     state, detail = told["schedules"]
     assert state is Verdict.BAD
     assert detail.startswith("nightly_chain should have ticked at 2021-12-31 20:00:00Z")
     assert "hourly" not in detail
+
+
+@pytest.mark.parametrize(("seconds", "dead"), [(270, False), (300, True)])
+def test_a_daemon_that_ran_here_is_a_fault_after_five_silent_minutes_whether_or_not_anything_is_late(
+    seconds: int, dead: bool
+) -> None:
+    told = found(beats(timedelta(seconds=seconds), due={"weekly_backup": WALL + 86400}))
+    assert (told["daemon"][0] is Verdict.BAD) is dead
+    assert ("schedules" not in told) is dead
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(299, False), (301, True)])
