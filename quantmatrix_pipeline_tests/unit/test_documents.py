@@ -6,8 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer.main
+from typer import Context
+from typer.core import TyperGroup
 
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.settings import Settings
@@ -70,12 +73,12 @@ def test_the_documented_defaults_are_those_in_force() -> None:
     }
 
 
-def commands(command: object, name: str = "qm") -> Iterator[str]:
-    below: dict[str, object] = getattr(command, "commands", {})
-    if not below:
+def commands(command: Any, name: str = "qm") -> Iterator[str]:
+    if not isinstance(command, TyperGroup):
         yield name
-    for child, of in below.items():
-        yield from commands(of, f"{name} {child}")
+        return
+    for child in command.list_commands(Context(command)):
+        yield from commands(command.get_command(Context(command), child), f"{name} {child}")
 
 
 def named(cell: str, exist: set[str]) -> Iterator[str]:
