@@ -222,11 +222,12 @@ def give_back(warehouse: Warehouse, worker: str, job: Job) -> bool:
     )
 
 
-def depth(warehouse: Warehouse) -> list[Depth]:
-    """Return how many jobs each tier has in each state."""
+def depth(warehouse: Warehouse, *, only_open: bool = False) -> list[Depth]:
+    """Return how many jobs each tier has in each state; `only_open`: in those that have not ended, which are few."""
     rows = warehouse.rows(
-        "SELECT tier, state, count(*) AS jobs, min(queued_at) AS oldest FROM backfill_jobs GROUP BY tier, state"
-        " ORDER BY tier, state"
+        "SELECT tier, state, count(*) AS jobs, min(queued_at) AS oldest FROM backfill_jobs"
+        + (" WHERE state IN ('queued', 'running')" if only_open else "")
+        + " GROUP BY tier, state ORDER BY tier, state"
     )
     return [Depth(**row._mapping) for row in rows]
 

@@ -11,7 +11,6 @@ from prometheus_client.registry import Collector
 from quantmatrix_pipeline.warehouse import backfill, counters, gaps
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
-OPEN = ("queued", "running")
 ENDED = ("done", "failed")
 
 
@@ -46,7 +45,7 @@ class BackfillMetrics(Collector):
                 completed.add_metric([tier, status], counted.get((tier, status), 0))
         yield from (enqueued, completed)
 
-        waiting = [d for d in backfill.depth(self._warehouse) if d.state in OPEN]
+        waiting = backfill.depth(self._warehouse, only_open=True)
         oldest = min((d.oldest for d in waiting), default=self._now)
         yield GaugeMetricFamily(
             "backfill_queue_depth", "Backfill jobs queued or under way", value=sum(d.jobs for d in waiting)
