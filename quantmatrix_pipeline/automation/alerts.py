@@ -34,12 +34,11 @@ from quantmatrix_pipeline.alerts.events import Run
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.alerts.tell import tell
 from quantmatrix_pipeline.automation import run_events, run_reports
-from quantmatrix_pipeline.automation.digest import JOB as DIGEST
 from quantmatrix_pipeline.automation.digest import OP
 from quantmatrix_pipeline.automation.ended_runs import ended_runs
-from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.coverage.report import coverage_as_of
 from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.job_names import DIGEST, RESTORE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import alert_incidents as incidents
 from quantmatrix_pipeline.warehouse import alert_outbox as outbox

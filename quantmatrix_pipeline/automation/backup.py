@@ -5,7 +5,8 @@ from __future__ import annotations
 from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-BACKUP, VERIFY = "backup", "verify_backup"
+from quantmatrix_pipeline.job_names import BACKUP, VERIFY_BACKUP
+
 _LIMITS = {"dagster/max_runtime": "14400"}
 
 
@@ -21,7 +22,7 @@ def jobs() -> list[UnresolvedAssetJobDefinition]:
             tags=_LIMITS,
         ),
         define_asset_job(
-            VERIFY,
+            VERIFY_BACKUP,
             selection=AssetSelection.checks_for_assets("backup"),
             description="Restore the newest backup into a scratch database and compare rows and hash of each table.",
             tags=_LIMITS,

@@ -8,11 +8,12 @@ from pydantic import Field
 from quantmatrix_pipeline.alerts import digest
 from quantmatrix_pipeline.alerts.deliver import instant
 from quantmatrix_pipeline.alerts.routing import Policy
+from quantmatrix_pipeline.job_names import DIGEST
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.settings.alerts import channel_names
 from quantmatrix_pipeline.warehouse import alert_outbox as outbox
 
-JOB, OP = "send_digest", "queue_digest"
+OP = "queue_digest"
 
 
 class DigestConfig(Config):
@@ -49,7 +50,7 @@ def build() -> JobDefinition:
         )
 
     @job(
-        name=JOB,
+        name=DIGEST,
         description="Tell those of QM_DIGEST_CHANNELS what a session brought, once; after each chain it is started.",
         tags={"dagster/max_runtime": "600"},
     )

@@ -13,12 +13,12 @@ from quantmatrix_pipeline.assets.configs import day
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.errors import ConfigurationError
+from quantmatrix_pipeline.job_names import BACKFILL_HISTORY
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.breadth import record_breadth
 from quantmatrix_pipeline.snapshots.missed import missed_sessions
 from quantmatrix_pipeline.snapshots.record import record_history
 
-JOB = "backfill_history"
 AT_ONCE = 252  # sessions per transaction, so that a long range shows how far it is and keeps what it has
 
 
@@ -47,7 +47,11 @@ def build(tags: dict[str, str]) -> JobDefinition:
             context.log.info(f"recorded to {stretch[-1]}: {recorded:,} rows, {restated:,} restated")
         context.add_output_metadata({"sessions": told, "recorded": recorded, "restated": restated})
 
-    @job(name=JOB, tags=tags, description="Record the history of a range, by default of sessions that were missed.")
+    @job(
+        name=BACKFILL_HISTORY,
+        tags=tags,
+        description="Record the history of a range, by default of sessions that were missed.",
+    )
     def backfill_history() -> None:
         record_range()
 

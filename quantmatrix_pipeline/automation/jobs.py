@@ -6,15 +6,16 @@ from dagster import AssetSelection, JobDefinition, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from quantmatrix_pipeline.automation import history, restate, retention, symbols
-
-RESTORE = "restore_daily_coverage"
-BACKFILL_STALE = "backfill_stale_daily"
-REFRESH_CONSTITUENTS = "refresh_constituents"
-RECOMPUTE = "recompute_indicators"
-RECORD = "record_history"
-REFRESH_COVERAGE = "refresh_coverage"
-REFRESH_PROFILES = "refresh_profiles"
-VALIDATE = "validate"
+from quantmatrix_pipeline.job_names import (
+    BACKFILL_STALE,
+    RECOMPUTE,
+    RECORD,
+    REFRESH_CONSTITUENTS,
+    REFRESH_COVERAGE,
+    REFRESH_PROFILES,
+    RESTORE,
+    VALIDATE,
+)
 
 # What runs twice at once does nothing twice, but the second would only wait for the first's locks.
 ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import day
+from quantmatrix_pipeline.job_names import RESTATE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.restate import restate
 from quantmatrix_pipeline.universe.scope import part_of
@@ -35,7 +36,7 @@ def build(tags: dict[str, str]) -> JobDefinition:
             return
         context.add_output_metadata(restate_all(platform, also.ids, day(config.since, "since")))
 
-    @job(name="restate", tags=tags, description="Record again what bars and actions that came late made untrue.")
+    @job(name=RESTATE, tags=tags, description="Record again what bars and actions that came late made untrue.")
     def restate_job() -> None:
         record_what_is_due()
 

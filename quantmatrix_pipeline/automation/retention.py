@@ -5,10 +5,9 @@ from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.job_names import RETENTION
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import retention
-
-JOB = "enforce_retention"
 
 
 class RetentionConfig(Config):
@@ -38,7 +37,7 @@ def build(tags: dict[str, str]) -> JobDefinition:
             }
         )
 
-    @job(name=JOB, tags=tags, description="Let go what is older than the QM_RETAIN_ settings keep it.")
+    @job(name=RETENTION, tags=tags, description="Let go what is older than the QM_RETAIN_ settings keep it.")
     def enforce_retention() -> None:
         let_old_rows_go()
 

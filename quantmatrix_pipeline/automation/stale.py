@@ -15,11 +15,12 @@ from dagster import (
 )
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation import history, jobs, symbols
+from quantmatrix_pipeline.automation import jobs
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.automation.watching import Look, chain_under_way
 from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
 from quantmatrix_pipeline.coverage.report import stale_as_of
+from quantmatrix_pipeline.job_names import BACKFILL_HISTORY, BACKFILL_STALE, BACKFILL_SYMBOLS, REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.missed import missed_sessions
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -38,7 +39,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
 
     @sensor(
         name=STALE,
-        jobs=launching(jobs.BACKFILL_STALE, jobs.REFRESH_COVERAGE),
+        jobs=launching(BACKFILL_STALE, REFRESH_COVERAGE),
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
     )
@@ -58,12 +59,12 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         if not stale:
             return SkipReason(f"{len(every)} without bars are new: {NEW} has them fetched")
         tags = {"quantmatrix/session": str(session), "quantmatrix/stale": str(len(stale))}
-        run = RunRequest(job_name=jobs.BACKFILL_STALE, partition_key=str(session), tags=tags)
+        run = RunRequest(job_name=BACKFILL_STALE, partition_key=str(session), tags=tags)
         return look.decide(session, stale, f"{len(stale)} stale as of {session}", run)
 
     @sensor(
         name=NEW,
-        jobs=launching(symbols.SYMBOLS, jobs.REFRESH_COVERAGE),
+        jobs=launching(BACKFILL_SYMBOLS, REFRESH_COVERAGE),
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
     )
@@ -78,12 +79,12 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         if chain_under_way(context.instance):
             return SkipReason(f"{len(new)} new; a run that may fetch them is under way")
         tags = {"quantmatrix/new": str(len(new))}
-        run = RunRequest(job_name=symbols.SYMBOLS, tags=tags)
+        run = RunRequest(job_name=BACKFILL_SYMBOLS, tags=tags)
         return look.decide(platform.newest_session(), new, f"{len(new)} new: {', '.join(new[:5])}", run)
 
     @sensor(
         name=MISSED,
-        jobs=launching(history.JOB, jobs.REFRESH_COVERAGE),
+        jobs=launching(BACKFILL_HISTORY, REFRESH_COVERAGE),
         minimum_interval_seconds=300,
         default_status=DefaultSensorStatus.RUNNING,
     )
@@ -98,7 +99,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         if chain_under_way(context.instance):
             return SkipReason(f"{len(missed)} sessions without a history; a run that may record them is under way")
         stretch = {"first": missed[0], "last": missed[-1]}
-        run = RunRequest(job_name=history.JOB, run_config={"ops": {"record_range": {"config": stretch}}})
+        run = RunRequest(job_name=BACKFILL_HISTORY, run_config={"ops": {"record_range": {"config": stretch}}})
         return look.decide(newest, missed, f"{len(missed)} sessions without a history: {', '.join(missed)}", run)
 
     return [backfill_stale_coverage, backfill_new_symbols, record_missed_sessions]

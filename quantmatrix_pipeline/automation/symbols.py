@@ -19,12 +19,12 @@ from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.errors import ConfigurationError
 from quantmatrix_pipeline.ingest.daily import ingest_stretches
 from quantmatrix_pipeline.ingest.plan import lacking, window_start
+from quantmatrix_pipeline.job_names import BACKFILL_INDEX, BACKFILL_SYMBOLS
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.universe.scope import Part, part_of
 from quantmatrix_pipeline.universe.tracking import track_watched
 from quantmatrix_pipeline.warehouse.universe import never_asked
 
-SYMBOLS, INDEX = "backfill_symbols", "backfill_index"
 Fetched = Iterator[Output[None]]
 
 
@@ -81,14 +81,18 @@ def build(tags: dict[str, str]) -> list[JobDefinition]:
         context.add_output_metadata({"headline": report.headline()})
 
     @job(
-        name=SYMBOLS,
+        name=BACKFILL_SYMBOLS,
         tags=tags,
         description="Fetch what these symbols lack, by default those never asked for, and record what follows.",
     )
     def backfill_symbols() -> None:
         look_at_the_coverage(bring_history_up_to_date(fetch_symbols()))
 
-    @job(name=INDEX, tags=tags, description="Fetch what the members of an index lack, and record what follows.")
+    @job(
+        name=BACKFILL_INDEX,
+        tags=tags,
+        description="Fetch what the members of an index lack, and record what follows.",
+    )
     def backfill_index() -> None:
         look_at_the_coverage(bring_history_up_to_date(fetch_index()))
 
@@ -98,7 +102,7 @@ def build(tags: dict[str, str]) -> list[JobDefinition]:
 def _fetch(context: OpExecutionContext, platform: Platform, config: StretchConfig, part: Part) -> Fetched:
     """Fetch what a part of the tracked set lacks; a dry run yields nothing, so that the steps behind it are skipped."""
     context.log.info(part.told)
-    first, last = _stretch(config, platform.calendar, platform.newest_session(), platform.settings.history_sessions)
+    first, last = stretch(config, platform.calendar, platform.newest_session(), platform.settings.history_sessions)
     wanted = lacking(platform.warehouse, platform.source, platform.calendar, part.tracked, first, last)
     context.log.info(f"{wanted.symbols} symbols lack {wanted.sessions} sessions of {first}..{last}")
     if config.dry_run:
@@ -139,8 +143,8 @@ def _fetch(context: OpExecutionContext, platform: Platform, config: StretchConfi
     )
 
 
-def _stretch(config: StretchConfig, calendar: TradingCalendar, newest: date, depth: int) -> tuple[date, date]:
-    """Return the first and the last session of a stretch, both inclusive.
+def stretch(config: StretchConfig, calendar: TradingCalendar, newest: date, depth: int) -> tuple[date, date]:
+    """Return the first and the last session of a stretch, both inclusive; `depth` is how many it has by default.
 
     Raises
     ------

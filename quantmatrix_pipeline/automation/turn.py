@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from quantmatrix_pipeline.automation import jobs
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
+from quantmatrix_pipeline.job_names import RESTORE
 
 # So long after a close the others wait for the chain. Then it is late, and must not keep them from saying so.
 PATIENCE = timedelta(hours=4)
@@ -19,7 +19,7 @@ def chain_has_had_its_turn(instance: DagsterInstance, calendar: TradingCalendar,
     if now - closed > PATIENCE:
         return True
     ended = RunsFilter(
-        job_name=jobs.RESTORE,
+        job_name=RESTORE,
         statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED],
         updated_after=closed,
     )

@@ -10,6 +10,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter, S
 
 from quantmatrix_pipeline.automation import jobs
 from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, beat, fingerprint
+from quantmatrix_pipeline.job_names import REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
 
 TICK_SECONDS = 20.0  # what a look took longer for is old; the next tick looks anew
@@ -65,7 +66,7 @@ class Look:
             attempts = self.attempts.given_up(why)
             beat(self._platform.warehouse, self._sensor, attempts, self._now)
             tell = RunRequest(
-                run_key=f"{self._sensor}-gave-up-{session}", job_name=jobs.REFRESH_COVERAGE, partition_key=str(session)
+                run_key=f"{self._sensor}-gave-up-{session}", job_name=REFRESH_COVERAGE, partition_key=str(session)
             )
             return SensorResult(run_requests=[tell], cursor=str(attempts))
         if out_of_calls := self._platform.out_of_calls():

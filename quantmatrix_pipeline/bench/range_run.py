@@ -8,10 +8,10 @@ import time
 
 from dagster import DagsterInstance
 
-from quantmatrix_pipeline.automation.jobs import RECORD
 from quantmatrix_pipeline.dagster_client.session_tags import range_tags
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.errors import QuantMatrixError
+from quantmatrix_pipeline.job_names import RECORD
 from quantmatrix_pipeline.resources.dagster_home import use_dagster_home
 from quantmatrix_pipeline.settings import load
 

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from quantmatrix_pipeline.dagster_client.session_tags import range_tags
 from quantmatrix_pipeline.errors import ConfigurationError, QuantMatrixError, WarehouseUnavailable
+from quantmatrix_pipeline.job_names import RESTORE
 from quantmatrix_pipeline.resources.dagster_home import prepare
 from quantmatrix_pipeline.settings import load
 
@@ -116,7 +117,6 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
     """Run the guided chain in this process and return what it did."""
     from dagster import DagsterInstance
 
-    from quantmatrix_pipeline.automation.jobs import RESTORE
     from quantmatrix_pipeline.definitions import build_defs
 
     started = time.perf_counter()

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantmatrix_pipeline.coverage.state import NONE, STALE, CoverageReport
-
-RESTORE = "restore_daily_coverage"
-BACKFILL_STALE = "backfill_stale_daily"
-REFRESH_CONSTITUENTS = "refresh_constituents"
-RECOMPUTE = "recompute_indicators"
-RECORD = "record_history"
-WORK_QUEUE = "work_backfill_queue"
+from quantmatrix_pipeline.job_names import BACKFILL_STALE, RECOMPUTE, RECORD, REFRESH_CONSTITUENTS, RESTORE
 
 
 def diagnose(report: CoverageReport) -> tuple[tuple[str, ...], str | None]:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
-from quantmatrix_pipeline.coverage.diagnosis import RESTORE, WORK_QUEUE
+from quantmatrix_pipeline.job_names import RESTORE, WORK_QUEUE
 from quantmatrix_pipeline.warehouse import backfill
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse

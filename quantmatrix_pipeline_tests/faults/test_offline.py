@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from dagster import DagsterInstance
 
-from quantmatrix_pipeline.automation.jobs import RECOMPUTE, RECORD, REFRESH_COVERAGE
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import RECOMPUTE, RECORD, REFRESH_COVERAGE
 from quantmatrix_pipeline_tests.faults import chain
 from quantmatrix_pipeline_tests.faults.conftest import Undisturbed
 from quantmatrix_pipeline_tests.no_network import only_the_database

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from dagster import AssetCheckEvaluation, DagsterEvent, DagsterInstance, TableMetadataValue
 
-from quantmatrix_pipeline.automation.jobs import RESTORE
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import RESTORE
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 CALENDAR = trading_calendar("XNYS")

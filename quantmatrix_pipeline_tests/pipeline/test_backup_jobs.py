@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult
 
-from quantmatrix_pipeline.automation.backup import BACKUP, VERIFY
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import BACKUP, VERIFY_BACKUP
 from quantmatrix_pipeline.warehouse.embedded import SUPERUSER, EmbeddedServer
 from quantmatrix_pipeline_tests.pipeline.running import overlong
 
@@ -40,10 +40,10 @@ def test_a_backup_is_materialized_and_then_proved_and_a_spoilt_one_fails_the_che
     manifest = json.loads((tmp_path / "copies" / facts["name"] / "manifest.json").read_bytes())
     assert [record.data["sha256"] for record in facts["parts"].records] == [p["sha256"] for p in manifest["parts"]]
 
-    (good,) = run(VERIFY, instance).get_asset_check_evaluations()
+    (good,) = run(VERIFY_BACKUP, instance).get_asset_check_evaluations()
     assert good.passed
     dump = tmp_path / "copies" / facts["name"] / "warehouse.dump"
     dump.write_bytes(dump.read_bytes()[:-1] + b"!")
-    (bad,) = run(VERIFY, instance).get_asset_check_evaluations()
+    (bad,) = run(VERIFY_BACKUP, instance).get_asset_check_evaluations()
     assert not bad.passed
     assert "damaged" in str(bad.metadata["found"])

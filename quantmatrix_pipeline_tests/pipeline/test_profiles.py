@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from dagster import DagsterInstance
 
-from quantmatrix_pipeline.automation.jobs import REFRESH_PROFILES, RESTORE
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import REFRESH_PROFILES, RESTORE
 from quantmatrix_pipeline.warehouse import bars, instruments, universe
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, Outcome, sessions, walk

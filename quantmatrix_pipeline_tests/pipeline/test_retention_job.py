@@ -9,9 +9,9 @@ from dagster import DagsterInstance
 from typer.testing import CliRunner
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation import retention
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import RETENTION
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain
@@ -33,11 +33,11 @@ def test_the_command_and_the_job_show_first_and_then_let_go(
     assert [(old["table"], old["rows"]) for old in shown] == [("runs", 1)]
 
     def press(**config: object) -> dict[str, float]:
-        job = build_defs().resolve_job_def(retention.JOB)
+        job = build_defs().resolve_job_def(RETENTION)
         ops = {"ops": {"let_old_rows_go": {"config": config}}} if config else {}
         done = job.execute_in_process(instance=instance, run_config=ops)
         assert done.success
-        return dict(runs.recent(warehouse, 1, job=retention.JOB)[0].counters["let_old_rows_go"])
+        return dict(runs.recent(warehouse, 1, job=RETENTION)[0].counters["let_old_rows_go"])
 
     assert press(dry_run=True)["rows"] == 1
     assert warehouse.scalar("SELECT count(*) FROM runs WHERE run_id = 'old'") == 1

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
-from quantmatrix_pipeline.automation.jobs import RESTORE
+from quantmatrix_pipeline.job_names import RESTORE
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor, schedule_tick
