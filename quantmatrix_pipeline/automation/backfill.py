@@ -4,12 +4,19 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
 from dagster import (
+    AssetObservation,
     DefaultSensorStatus,
+    In,
     JobDefinition,
+    Nothing,
     OpExecutionContext,
+    Out,
+    Output,
     RunRequest,
     RunsFilter,
     SensorDefinition,
@@ -20,27 +27,67 @@ from dagster import (
     op,
     sensor,
 )
+from pydantic import Field
 
 from quantmatrix_pipeline import clock
+from quantmatrix_pipeline.assets.metadata import would_fetch
+from quantmatrix_pipeline.automation.symbols import StretchConfig, stretch
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.automation.watching import UNDER_WAY
 from quantmatrix_pipeline.coverage.gaps import scan
-from quantmatrix_pipeline.ingest.backfill import work
+from quantmatrix_pipeline.dagster_client.session_tags import written
+from quantmatrix_pipeline.ingest.backfill import ask, work
 from quantmatrix_pipeline.ingest.daily import ingest_stretches
+from quantmatrix_pipeline.job_names import WORK_QUEUE
 from quantmatrix_pipeline.providers.routing.overview import spent_for_today
 from quantmatrix_pipeline.resources.platform import BARS, Platform
+from quantmatrix_pipeline.universe.scope import part_of
 from quantmatrix_pipeline.warehouse import backfill as queue
 from quantmatrix_pipeline.warehouse import coverage as tables
 
-JOB = "work_backfill_queue"
 SENSOR = "backfill_queue"
 LOCK_WAIT_SECONDS = 5.0  # a chain that holds the lock comes first; the next run goes on
+
+
+class QueueConfig(StretchConfig):
+    """What is queued before the queue is worked."""
+
+    symbols: list[str] = Field([], description="tracked symbols; empty: nothing is queued")
+    tier: Literal["own", "T0", "T1", "T2"] = Field(
+        "own", description="within whose limits it is fetched; own: each symbol's"
+    )
+    priority: int = Field(queue.ASKED_BY_A_PERSON, description="within the tier: the greater, the sooner")
 
 
 def jobs() -> list[JobDefinition]:
     """Return the queue's job; safe to run twice, since jobs of the queue are claimed."""
 
-    @op(name="work_queue")
+    @op(out=Out(Nothing, is_required=False))
+    def queue_stretch(context: OpExecutionContext, config: QueueConfig, platform: Platform) -> Iterator[Output[None]]:
+        """Queue what the named symbols lack of a stretch; by default nobody is named, and the queue is as it is."""
+        part = part_of(platform.warehouse, "symbols", symbols=config.symbols)
+        if not part.tracked:
+            yield Output(None)
+            return
+        first, last = stretch(config, platform.calendar, platform.newest_session(), platform.settings.history_sessions)
+        asked = ask(
+            platform.warehouse,
+            platform.calendar,
+            part.tracked,
+            first,
+            last,
+            now=clock.now(),
+            tier=None if config.tier == "own" else config.tier,
+            priority=config.priority,
+            dry_run=config.dry_run,
+        )
+        if config.dry_run:
+            context.log_event(AssetObservation("daily_bars", metadata=would_fetch(asked.lacking)))
+            return
+        counts = {"symbols": asked.lacking.symbols, "sessions": asked.lacking.sessions, "queued": asked.made}
+        yield Output(None, metadata={"who": part.told, "stretch": written(first, last), **counts})
+
+    @op(name="work_queue", ins={"queued": In(Nothing)})
     def work_queue(context: OpExecutionContext, platform: Platform) -> None:
         """Fetch what the queue holds until it is empty, a chain comes, or the rest of the day's calls is tonight's."""
         settings = platform.settings
@@ -79,12 +126,13 @@ def jobs() -> list[JobDefinition]:
         )
 
     @job(
-        name=JOB,
-        description="Fetch what the backfill queue holds, within the limits per tier, while no chain wants to.",
+        name=WORK_QUEUE,
+        description="Fetch what the backfill queue holds, within the limits per tier, while no chain wants to; before"
+        " that, what named symbols lack of a stretch may be queued.",
         tags={"dagster/max_runtime": "7200", "quantmatrix/backfill": "queue"},
     )
     def work_backfill_queue() -> None:
-        work_queue()
+        work_queue(queue_stretch())
 
     return [work_backfill_queue]
 
@@ -96,12 +144,12 @@ def _hold(platform: Platform) -> str | None:
 def sensors() -> list[SensorDefinition]:
     """Return the sensor."""
 
-    @sensor(name=SENSOR, job_name=JOB, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
+    @sensor(name=SENSOR, job_name=WORK_QUEUE, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
     def backfill_queue(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Put what was never fetched into the queue, and work it while it holds something, one run at a time."""
         now = clock.now()
         tables.beat(platform.warehouse, SENSOR, now)
-        if context.instance.get_runs_count(RunsFilter(job_name=JOB, statuses=UNDER_WAY)):
+        if context.instance.get_runs_count(RunsFilter(job_name=WORK_QUEUE, statuses=UNDER_WAY)):
             return SkipReason("a run of the queue is under way")
         session = platform.newest_session()
         if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):

@@ -19,6 +19,7 @@ from quantmatrix_pipeline.bench.workspace import NOW, Database, Workspace
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.ingest.backfill import Pace, work
 from quantmatrix_pipeline.ingest.report import IngestReport
+from quantmatrix_pipeline.job_names import WORK_QUEUE
 from quantmatrix_pipeline.providers.contract import Capability
 from quantmatrix_pipeline.providers.routing.budget_memory import MemoryLedger
 from quantmatrix_pipeline.providers.routing.circuit import Circuit
@@ -241,10 +242,9 @@ def work_queue() -> None:
     """Run the queue's job again and again, as the sensor has it run, until killed."""
     from dagster import DagsterInstance
 
-    from quantmatrix_pipeline.automation.backfill import JOB
     from quantmatrix_pipeline.definitions import build_defs
 
     with DagsterInstance.ephemeral() as instance:
         while True:
-            build_defs().resolve_job_def(JOB).execute_in_process(instance=instance)
+            build_defs().resolve_job_def(WORK_QUEUE).execute_in_process(instance=instance)
             time.sleep(1)

@@ -10,10 +10,10 @@ import typer
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.errors import ConfigurationError, UnknownSymbol
-from quantmatrix_pipeline.ingest.plan import plan_daily
+from quantmatrix_pipeline.ingest.backfill import ask
+from quantmatrix_pipeline.job_names import WORK_QUEUE
 from quantmatrix_pipeline.providers.symbols import canonical
 from quantmatrix_pipeline.settings import load
-from quantmatrix_pipeline.warehouse import backfill as queue
 from quantmatrix_pipeline.warehouse import universe
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
@@ -46,21 +46,15 @@ def backfill(
         raise UnknownSymbol(
             f"not tracked: {', '.join(unknown)}; `qm symbols add` does, `qm symbols list` shows the others"
         )
-    lacking = plan_daily(warehouse, [], calendar, [tracked[s] for s in sorted(set(wanted))], first, last)
-    for request in lacking if dry_run else ():
-        typer.echo(f"{request.symbol:10} {len(request.sessions):6,} sessions, {request.first} to {request.last}")
-    sessions = sum(len(request.sessions) for request in lacking)
+    who = [tracked[s] for s in sorted(set(wanted))]
+    asked = ask(warehouse, calendar, who, first, last, now=clock.now(), dry_run=dry_run)
+    told = f"{asked.lacking.symbols} symbols lack {asked.lacking.sessions:,} sessions"
     if dry_run:
-        typer.echo(f"{len(lacking)} symbols lack {sessions:,} sessions; nothing was queued")
+        for request in asked.lacking.most:
+            typer.echo(f"{request.symbol:10} {len(request.sessions):6,} sessions, {request.first} to {request.last}")
+        typer.echo(f"{told}; nothing was queued")
         return
-    made = queue.enqueue(
-        warehouse,
-        [(tracked[r.symbol].instrument_id, r.first, r.last) for r in lacking],
-        origin="request",
-        priority=queue.ASKED_BY_A_PERSON,
-        now=clock.now(),
-    )
     typer.echo(
-        f"{len(lacking)} symbols lack {sessions:,} sessions: {made} jobs queued, {len(lacking) - made} joined those"
-        " that wait or run already; the job work_backfill_queue fetches them (under `qm up` within a minute or so)"
+        f"{told}: {asked.made} jobs queued, {asked.lacking.symbols - asked.made} joined those that wait or run already;"
+        f" the job {WORK_QUEUE} fetches them (under `qm up` within a minute or so)"
     )

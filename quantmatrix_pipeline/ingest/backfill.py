@@ -1,4 +1,4 @@
-"""Work off the backfill queue: claim a few jobs, fetch them like a night, and let live fetches go first."""
+"""The backfill queue: ask for what is lacking; claim a few jobs, fetch them like a night, let live fetches go first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.errors import ChainBusy, QuantMatrixError, WarehouseError
+from quantmatrix_pipeline.ingest.plan import Lacking, plan_daily
 from quantmatrix_pipeline.ingest.report import IngestReport
 from quantmatrix_pipeline.warehouse import backfill as queue
 from quantmatrix_pipeline.warehouse import universe
 from quantmatrix_pipeline.warehouse.backfill import TIERS, Job
 from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline.warehouse.universe import Tracked
 
 LEASE = timedelta(minutes=5)
 LIVE_FIRST = "a live fetch comes first"
@@ -42,6 +45,46 @@ class Worked:
     inserted: int = 0
     batches: int = 0
     stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for: what is lacking, and how many jobs were made; the others joined jobs that there were."""
+
+    lacking: Lacking
+    made: int
+
+
+def ask(
+    warehouse: Warehouse,
+    calendar: TradingCalendar,
+    instruments: Sequence[Tracked],
+    first: date,
+    last: date,
+    *,
+    now: datetime,
+    tier: str | None = None,
+    priority: int = queue.ASKED_BY_A_PERSON,
+    dry_run: bool = False,
+) -> Asked:
+    """Queue what instruments lack of [first, last], both ends inclusive, on a person's word.
+
+    What no vendor had is asked for again. A dry run only says what is lacking.
+
+    Parameters
+    ----------
+    tier
+        T0, T1 or T2, within whose limits it is fetched; None: that of each instrument.
+    priority
+        Within the tier: the greater, the sooner.
+    """
+    lacking = Lacking.of(plan_daily(warehouse, [], calendar, instruments, first, last))
+    if dry_run:
+        return Asked(lacking, 0)
+    ids = {t.symbol: t.instrument_id for t in instruments}
+    wanted = [(ids[r.symbol], r.first, r.last) for r in lacking.most]
+    made = queue.enqueue(warehouse, wanted, origin="request", priority=priority, tier=tier, now=now)
+    return Asked(lacking, made)
 
 
 def work(

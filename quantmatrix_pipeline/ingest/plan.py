@@ -78,6 +78,12 @@ class Lacking:
     sessions: int
     most: Sequence[BarRequest]
 
+    @classmethod
+    def of(cls, requests: Sequence[BarRequest]) -> Lacking:
+        """Count requests."""
+        most = sorted(requests, key=lambda r: (-len(r.sessions), r.symbol))
+        return cls(len(requests), sum(len(r.sessions) for r in requests), most)
+
 
 def lacking(
     warehouse: Warehouse,
@@ -88,9 +94,7 @@ def lacking(
     last: date,
 ) -> Lacking:
     """Return what these instruments lack of [first, last], both ends inclusive, and a fetch would ask for."""
-    requests = plan_daily(warehouse, provider.vendors, calendar, instruments, first, last, provider.listings())
-    most = sorted(requests, key=lambda r: (-len(r.sessions), r.symbol))
-    return Lacking(len(requests), sum(len(r.sessions) for r in requests), most)
+    return Lacking.of(plan_daily(warehouse, provider.vendors, calendar, instruments, first, last, provider.listings()))
 
 
 def window_start(calendar: TradingCalendar, first: date, depth: int) -> date:

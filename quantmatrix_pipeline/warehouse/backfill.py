@@ -47,13 +47,19 @@ def _locked(connection: sa.Connection) -> None:
 
 
 def enqueue(
-    warehouse: Warehouse, wanted: Sequence[tuple[int, date, date]], *, origin: str, priority: int, now: datetime
+    warehouse: Warehouse,
+    wanted: Sequence[tuple[int, date, date]],
+    *,
+    origin: str,
+    priority: int,
+    now: datetime,
+    tier: str | None = None,
 ) -> int:
     """Queue daily bars of (instrument_id, first, last), both ends inclusive; return how many jobs were made.
 
-    Where a job of the instrument waits already, it takes the sessions on; one that runs is left alone. A gap that
-    failed for good is not queued again for a day, what a person asks for (origin `request`) is. The tier is the
-    instrument's in `symbol_universe`, T2 where it has none.
+    Where a job of the instrument waits already, it takes the sessions on, and the tier where that is a more urgent one;
+    one that runs is left alone. A gap that failed for good is not queued again for a day, what a person asks for
+    (origin `request`) is. Without a `tier` it is the instrument's in `symbol_universe`, T2 where it has none.
     """
     if not wanted:
         return 0
@@ -63,6 +69,7 @@ def enqueue(
         "lasts": [last for _, _, last in wanted],
         "origin": origin,
         "priority": priority,
+        "tier": tier,
         "now": now,
         "failed_after": now - LEFT_ALONE,
     }
@@ -82,13 +89,15 @@ def enqueue(
                 ), joined AS (
                     UPDATE backfill_jobs j SET first_session = least(j.first_session, w.first),
                         last_session = greatest(j.last_session, w.last), priority = greatest(j.priority, :priority),
+                        tier = least(j.tier, CAST(:tier AS text)),
                         not_before = CASE WHEN :origin = 'request' THEN least(j.not_before, :now) ELSE j.not_before END
                     FROM waiting w WHERE j.job_id = w.job_id
                     RETURNING j.instrument_id
                 )
                 INSERT INTO backfill_jobs (instrument_id, first_session, last_session, tier, priority, origin,
                                            not_before, queued_at)
-                SELECT g.id, g.first, g.last, coalesce(u.tier, 'T2'), :priority, :origin, :now, :now
+                SELECT g.id, g.first, g.last, coalesce(CAST(:tier AS text), u.tier, 'T2'), :priority, :origin,
+                       :now, :now
                 FROM given g LEFT JOIN symbol_universe u ON u.instrument_id = g.id
                 WHERE g.id NOT IN (SELECT instrument_id FROM joined)
                   AND NOT EXISTS (

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantmatrix_pipeline.automation.backfill import JOB
 from quantmatrix_pipeline.dagster_client.connection import Dagster
 from quantmatrix_pipeline.dagster_client.runs import ENDED, launch, run
 from quantmatrix_pipeline.errors import ConfigurationError, DagsterRefused, DagsterUnreachable
+from quantmatrix_pipeline.job_names import WORK_QUEUE
 from quantmatrix_pipeline.resources.celery_launcher import broker
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.cli.test_up import Up, start
@@ -83,7 +83,7 @@ def launched(up: Up, count: int) -> float:
     """Launch so many runs at once; return the seconds until the last has ended, and hold each to success."""
     dagster = Dagster(up.ui)
     started = time.monotonic()
-    waiting = {launch(dagster, JOB) for _ in range(count)}
+    waiting = {launch(dagster, WORK_QUEUE) for _ in range(count)}
     while waiting:
         assert time.monotonic() - started < 900
         time.sleep(0.5)

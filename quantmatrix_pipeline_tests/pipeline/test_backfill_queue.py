@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRunStatus, ExecuteInProcessResult
 from dagster._core.test_utils import create_run_for_test
 from typer.testing import CliRunner
 
@@ -14,6 +14,8 @@ from quantmatrix_pipeline.automation import backfill
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.job_names import WORK_QUEUE
+from quantmatrix_pipeline.warehouse import backfill as queue
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, sessions, walk
@@ -50,7 +52,7 @@ def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
         ("AAA", DAYS[5], DAYS[6], "T0", "queued"),
         ("BBB", DAYS[9], DAYS[12], "T0", "queued"),
     ]
-    done = build_defs().resolve_job_def(backfill.JOB).execute_in_process(instance=instance)
+    done = build_defs().resolve_job_def(WORK_QUEUE).execute_in_process(instance=instance)
     assert done.success
     assert warehouse.scalar("SELECT count(*) FROM price_data") == 3 * 30
     assert warehouse.scalar("SELECT count(*) FROM backfill_jobs WHERE state = 'done'") == 2
@@ -59,10 +61,44 @@ def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
         ("AAA", DAYS[5], DAYS[6], 2, True),
         ("BBB", DAYS[9], DAYS[12], 4, True),
     ]
-    (run,) = runs.recent(warehouse, 1, job=backfill.JOB)
+    (run,) = runs.recent(warehouse, 1, job=WORK_QUEUE)
     assert (run.status, run.counters["work_queue"]["done"], run.counters["work_queue"]["inserted"]) == ("success", 2, 6)
     assert warehouse.scalar("SELECT count(*) FROM missing_bars") == 0
     assert "nothing" in (sensor.tick().skipped or "")
+
+
+def test_a_stretch_that_somebody_asks_for_is_queued_in_his_tier_and_fetched_by_the_same_run(
+    lacking: Chain, instance: DagsterInstance, warehouse: Warehouse
+) -> None:
+    def press(**stretch: object) -> ExecuteInProcessResult:
+        config = {"ops": {"queue_stretch": {"config": stretch}}}
+        return build_defs().resolve_job_def(WORK_QUEUE).execute_in_process(instance=instance, run_config=config)
+
+    def contiguous() -> list[date]:
+        rows = warehouse.rows("SELECT contiguous_to FROM ingestion_cursor ORDER BY instrument_id")
+        return [row.contiguous_to for row in rows]
+
+    wanted = {"symbols": ["AAA"], "first": str(DAYS[2]), "last": str(DAYS[9]), "tier": "T2", "priority": 30}
+    dry = press(**wanted, dry_run=True)
+    (seen,) = [e for e in dry.all_events if e.event_type_value == "ASSET_OBSERVATION"]
+    assert "1 symbols, 2 sessions" in str(seen.event_specific_data.asset_observation.metadata["would_ask"])
+    assert warehouse.scalar("SELECT count(*) FROM backfill_jobs") == 0
+    assert contiguous()[0] == DAYS[4]
+
+    with warehouse.first_in_line("bars_1d"):  # a chain comes first: what was queued waits
+        assert press(**wanted).success
+        assert [(d.tier, d.state, d.jobs) for d in queue.depth(warehouse)] == [("T2", "queued", 1)]
+    assert press(**wanted).success, "again: it joins the job that waits"
+    job = warehouse.rows("SELECT tier, priority, state, first_session, last_session, inserted FROM backfill_jobs")
+    assert [tuple(row) for row in job] == [("T2", 30, "done", DAYS[5], DAYS[6], 2)]
+    assert queue.depth(warehouse)[0].state == "done"
+    counted = warehouse.rows("SELECT tier, event, jobs FROM backfill_counts ORDER BY event")
+    assert [tuple(row) for row in counted] == [("T2", "done", 1), ("T2", "enqueued", 1)]
+    assert contiguous()[0] == TONIGHT
+    row = warehouse.rows("SELECT * FROM backfill_history WHERE origin = 'request'")
+    assert [(r.symbol, r.records_imported, r.success) for r in row] == [("AAA", 2, True)]
+    assert runs.recent(warehouse, 1, job=WORK_QUEUE)[0].counters["queue_stretch"]["sessions"] == 2
+    assert warehouse.scalar("SELECT count(*) FROM missing_bars") == 1, "that of BBB, for which nobody asked"
 
 
 def test_one_run_at_a_time_and_none_again_that_did_not_get_on(
@@ -72,7 +108,7 @@ def test_one_run_at_a_time_and_none_again_that_did_not_get_on(
     assert len(sensor.tick().runs) == 1
     assert "cooling down" in (sensor.tick().skipped or "")
     monkeypatch.setenv("QM_NOW", "2022-01-02T17:00:00Z")
-    create_run_for_test(instance, job_name=backfill.JOB, status=DagsterRunStatus.STARTED)
+    create_run_for_test(instance, job_name=WORK_QUEUE, status=DagsterRunStatus.STARTED)
     assert sensor.tick().skipped == "a run of the queue is under way"
 
 

@@ -198,6 +198,21 @@ def test_what_waits_takes_more_sessions_on_and_what_runs_is_left_alone(warehouse
     assert states(warehouse) == {"done": 1, "queued": 1}
 
 
+def test_a_tier_that_was_asked_for_goes_before_the_instruments_own(warehouse: Warehouse) -> None:
+    first, second, third = sorted(instruments.ids(warehouse, SYMBOLS[:3]).values())  # of the tiers T0, T1, T2
+    fill(warehouse, 2)
+
+    def ask(instrument_id: int, tier: str | None) -> int:
+        wanted = [(instrument_id, FIRST, LAST)]
+        return queue.enqueue(warehouse, wanted, origin="request", priority=10, tier=tier, now=NOW)
+
+    assert [ask(first, "T2"), ask(second, "T0"), ask(third, "T1")] == [0, 0, 1]
+    rows = warehouse.rows("SELECT instrument_id, tier FROM backfill_jobs ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(first, "T0"), (second, "T0"), (third, "T1")], "no job becomes less urgent"
+    assert ask(third, None) == 0
+    assert warehouse.scalar("SELECT tier FROM backfill_jobs WHERE instrument_id = :i", i=third) == "T1"
+
+
 def test_the_dispatch_rate_and_the_tiers_limits_hold(warehouse: Warehouse) -> None:
     fill(warehouse, 12)
     clock = Clock()
