@@ -90,12 +90,44 @@ class CoverageReport:
         return body
 
     def published(self, now: datetime) -> dict[str, Any]:
-        """Return what Redis holds for others to read: the report, and `daily` as `/market-data/coverage` has it."""
+        """Return what Redis holds for others to read.
+
+        That is the report, with `daily` and `m5` as `/market-data/coverage` has them; and under `snapshot` the same as
+        the readers of another system know it: lists of what is stale or missing, and a `status` of numbers.
+        """
         body = self.as_json()
+        at = now.isoformat()
         daily = {
             "enabled": True,
             "count": self.expected - self.buckets[NONE],
             "freshness": body["buckets"],
             "stale": body["stale"],
         }
-        return body | {"daily": daily, "updated_at": now.isoformat()}
+        m5 = {
+            **M5_INACTIVE,
+            "count": 0,
+            "freshness": count_buckets(()),
+            "stale": {bucket: [] for bucket in BUCKETS if bucket != FRESH},
+        }
+        told = {"generated_at": at, "symbols": self.tracked_count, "daily": daily, "m5": m5}
+        return body | told | {"updated_at": at, "schema_version": 1, "snapshot": self._snapshot(told)}
+
+    def _snapshot(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        in_time = self.buckets[FRESH] + self.buckets[YESTERDAY]  # what is older did not count there
+        old = [{"symbol": symbol, "bucket": bucket} for bucket in (STALE, NONE) for symbol in self.stale[bucket]]
+        return {
+            **told,
+            "tracked_count": self.tracked_count,
+            "indices": dict(self.indices),
+            "daily": told["daily"] | {"count": in_time, "stale": old[:SHOWN_STALE]},
+            "m5": told["m5"] | {"stale": []},
+            "status": {
+                "label": self.status,
+                "summary": self.headline(),
+                "daily_pct": round(100 * self.share, 1),
+                "m5_pct": 0.0,
+                "stale_daily": self.buckets[STALE] + self.buckets[NONE],
+                "stale_m5": 0,
+            },
+            "meta": {"backfill_5m_enabled": M5_INACTIVE["enabled"]},
+        }

@@ -168,7 +168,9 @@ def test_redis_holds_the_keys_that_users_know_after_a_run(
     assert health["headline"].startswith(f"{TONIGHT} degraded: 1 of 31 instruments fresh")
     assert (health["daily"]["count"], health["daily"]["freshness"]["none"]) == (1, 30)
     assert health["by_index"]["DOW30"] == {"<=24h": 0, "24-48h": 0, ">48h": 0, "none": 30}
-    assert health["m5"]["enabled"] is False
+    assert (health["m5"]["enabled"], health["m5"]["count"]) == (False, 0)
+    assert (health["snapshot"]["daily"]["count"], health["snapshot"]["status"]["label"]) == (1, "degraded")
+    assert health["snapshot"]["indices"] == {"DOW30": 30}
 
 
 def test_a_redis_that_does_not_answer_harms_no_run(
