@@ -123,6 +123,21 @@ def test_as_they_come_they_change_nothing_and_what_is_new_on_the_watch_list_is_f
     for job, op, config, said in REFUSED:
         assert said in error_of(press(night, job, {op: config})), (job, config)
     assert hashes(warehouse) == before
+    # What was fetched, and what failed while it should have been; a run to which nothing was missing is neither.
+    of_symbols = fetched(warehouse, "backfill_symbols")
+    assert of_symbols[0] == (30, True, None)
+    assert [(n, well) for n, well, _ in of_symbols[1:]] == [(None, False)] * 2
+    assert all("NOBODY" in why or "2021-02-30" in why for _, _, why in of_symbols[1:])
+    assert [well for _, well, _ in fetched(warehouse, "backfill_index")] == [False]
+
+
+def fetched(warehouse: Warehouse, job: str) -> list[tuple[int | None, bool, str | None]]:
+    rows = warehouse.rows(
+        "SELECT records_imported, success, error_details FROM backfill_history WHERE origin = :job"
+        " ORDER BY backfill_timestamp",
+        job=job,
+    )
+    return [tuple(row) for row in rows]
 
 
 def of_late(warehouse: Warehouse, table: str) -> int:
@@ -148,6 +163,8 @@ def test_missed_nights_are_recorded_and_an_index_is_fetched_and_computed_again(
     done = press(night, "backfill_index", {"fetch_index": {"index": "dow30", "first": str(DAYS[10])}})
     assert told(done, "inserted") == 26
     assert told(done, "headline").startswith(f"{TONIGHT} ok: 27 of 27")
+    assert fetched(warehouse, "backfill_index") == [(26, True, None)]
+    assert fetched(warehouse, "restore_daily_coverage")[0] == (27 * len(DAYS[:-4]), True, None)
 
     warehouse.execute("UPDATE market_analysis_cache SET rsi = -1")
     nobody = recompute(night, scope="portfolio")
