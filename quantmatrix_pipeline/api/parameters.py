@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Path, Query, Request
@@ -15,6 +15,7 @@ from quantmatrix_pipeline.api.problems import refused
 from quantmatrix_pipeline.settings import Reloading, Settings
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
+_DAY_OR_INSTANT = "write a day, such as 2021-12-31, or an instant with its offset, such as 2021-12-31T22:00:00Z"
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -28,6 +29,27 @@ def iso_date(value: object) -> object:
             pass
         raise ValueError(f"{value!r} is no date; write YYYY-MM-DD, such as 2021-12-31")
     return value
+
+
+def day_or_instant(value: object) -> object:
+    """Read a day or an instant strictly, in the forms of ISO 8601: an instant without an offset would leave open which
+    moment is meant.
+    """
+    if not isinstance(value, str):
+        if isinstance(value, date):
+            return value
+        raise ValueError(f"{value!r} is no text; {_DAY_OR_INSTANT}")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no day and no instant; {_DAY_OR_INSTANT}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no offset from UTC; {_DAY_OR_INSTANT}")
+    return moment
 
 
 async def _door(request: Request) -> Door:
@@ -58,6 +80,7 @@ async def _in_force(request: Request) -> InForce:
     return InForce(source.current(), source.refused)
 
 
+DayOrInstant = Annotated[date | datetime, BeforeValidator(day_or_instant)]
 IsoDate = Annotated[date, BeforeValidator(iso_date)]
 OpenDoor = Annotated[Door, Depends(_door)]
 OpenWarehouse = Annotated[Warehouse, Depends(_warehouse)]

@@ -105,6 +105,16 @@ def refused(faults: Sequence[tuple[str, str]]) -> RequestError:
     )
 
 
+def no_intraday_bars(interval: str) -> RequestError:
+    """Return the 501 for bars shorter than a day, such as `5m`."""
+    return RequestError(
+        HTTPStatus.NOT_IMPLEMENTED,
+        "no-intraday-bars",
+        f"there is no asset of {interval[:-1]}-minute bars yet: only daily bars are fetched and stored (interval 1d;"
+        " /api/v1/market-data/admin/coverage/backfill-stale-daily)",
+    )
+
+
 _MEANINGS = {
     304: "The client's copy (If-None-Match) is current.",
     401: "No admin key came with the request, or a wrong one.",
@@ -113,6 +123,7 @@ _MEANINGS = {
     406: "None of the accepted media types can be served.",
     409: "The stored prices can't be shown as asked; or Dagster refused what was asked of it.",
     422: "A parameter is unknown, malformed or out of range; the body names it and what it takes.",
+    501: "Only daily bars are stored.",
     503: "The database is away, or the Dagster that a route needs; the request may be repeated.",
 }
 
@@ -179,7 +190,7 @@ def _expected(request: Request, error: Exception) -> Response:
         case NotASession() | SessionNotClosed():
             return _expected(request, refused([("session", str(error))]))
         case SchedulesInvalid():
-            return _expected(request, refused([_placed(fault) for fault in error.faults]))
+            return _expected(request, refused([placed(fault) for fault in error.faults]))
         case NoSuchSchedule():
             return _response(HTTPStatus.NOT_FOUND, "no-such-schedule", str(error))
         case NoSuchRun():
@@ -206,8 +217,8 @@ def _expected(request: Request, error: Exception) -> Response:
             return _unexpected(request, error)
 
 
-def _placed(fault: str) -> tuple[str, str]:
-    """Return the place of a schedule's fault, and what is wrong there."""
+def placed(fault: str) -> tuple[str, str]:
+    """Return the place of a fault in a file, and what is wrong there."""
     place, _, message = fault.partition(": ")
     return place, message
 

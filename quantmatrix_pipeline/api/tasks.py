@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 
-from quantmatrix_pipeline import clock
+from quantmatrix_pipeline import clock, job_names
 from quantmatrix_pipeline.api.admin import Admin, RunningDagster
+from quantmatrix_pipeline.api.former_names import INTRADAY, SUCCESSORS, Config, Successor, merged, plain
 from quantmatrix_pipeline.api.models.admin import Launched
 from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
+from quantmatrix_pipeline.api.problems import no_intraday_bars, refused
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.dagster_client import Dagster, launch
 from quantmatrix_pipeline.dagster_client.session_tags import written
@@ -25,23 +27,23 @@ JOBS = "/api/v1/market-data/admin/jobs"
 
 # Job -> whether a run of it is about a session, or a range of sessions.
 TASKS: Mapping[str, bool] = {
-    "restore_daily_coverage": True,
-    "backfill_stale_daily": True,
-    "backfill_symbols": False,
-    "backfill_index": False,
-    "recompute_indicators": True,
-    "record_history": True,
-    "backfill_history": False,
-    "refresh_coverage": True,
-    "refresh_constituents": True,
-    "refresh_profiles": False,
-    "restate": False,
-    "validate": False,
-    "work_backfill_queue": False,
-    "enforce_retention": False,
-    "backup": False,
-    "verify_backup": False,
-    "send_digest": False,
+    job_names.RESTORE: True,
+    job_names.BACKFILL_STALE: True,
+    job_names.BACKFILL_SYMBOLS: False,
+    job_names.BACKFILL_INDEX: False,
+    job_names.RECOMPUTE: True,
+    job_names.RECORD: True,
+    job_names.BACKFILL_HISTORY: False,
+    job_names.REFRESH_COVERAGE: True,
+    job_names.REFRESH_CONSTITUENTS: True,
+    job_names.REFRESH_PROFILES: False,
+    job_names.RESTATE: False,
+    job_names.VALIDATE: False,
+    job_names.WORK_QUEUE: False,
+    job_names.RETENTION: False,
+    job_names.BACKUP: False,
+    job_names.VERIFY_BACKUP: False,
+    job_names.DIGEST: False,
 }
 
 
@@ -58,11 +60,34 @@ class Launcher:
     def calendar(self) -> TradingCalendar:
         return trading_calendar(self.settings.calendar)
 
+    def newest_closed(self) -> date:
+        """Return the newest session that has closed, plus grace, whatever the source can serve."""
+        grace = timedelta(minutes=self.settings.close_grace_minutes)
+        return self.calendar.newest_closed(clock.now(), grace)
+
     def newest_session(self) -> date:
         """Return the newest session that has closed, plus grace, and that the source can serve."""
-        grace = timedelta(minutes=self.settings.close_grace_minutes)
-        closed = self.calendar.newest_closed(clock.now(), grace)
-        return build_for(self.settings, self.warehouse).provider.newest_session(closed)
+        return build_for(self.settings, self.warehouse).provider.newest_session(self.newest_closed())
+
+    def start_named(
+        self, task: str, config: Config, *, session: date | None = None, priority: int | None = None
+    ) -> Launched:
+        """Launch a run of what somebody calls `task`: one of `TASKS`, or a name that it had in another system.
+
+        Raises
+        ------
+        RequestError
+            There is no such task, it is about bars that are not stored, or it takes no session.
+        """
+        name = plain(task)
+        if name in INTRADAY:
+            raise no_intraday_bars("5m")
+        wanted = Successor(name) if name in TASKS else SUCCESSORS.get(name)
+        if wanted is None:
+            raise refused([("task", f"{task!r} may not be launched here; these may: {', '.join(TASKS)}")])
+        if session is not None and not TASKS[wanted.job]:
+            raise refused([("session", f"{wanted.job} takes none")])
+        return self.start(wanted.job, merged(wanted.config, config), first=session, priority=priority)
 
     def start(
         self,
@@ -111,13 +136,7 @@ class Launcher:
             partition=partition,
             partitions=partitions,
         )
-        return Launched(
-            run_id=run_id,
-            task=job,
-            session=tags.get("quantmatrix/session"),
-            follow=f"{JOBS}/{run_id}",
-            url=self.dagster.page(run_id),
-        )
+        return launched(self.dagster, run_id, job, tags.get("quantmatrix/session"))
 
     def _sessions(self, first: date | None, last: date | None) -> tuple[date, date]:
         newest = self.newest_session()
@@ -125,6 +144,11 @@ class Launcher:
         if end > newest:
             raise SessionNotClosed(f"{end} can't be run yet: the newest session is {newest}")
         return begin, end
+
+
+def launched(dagster: Dagster, run_id: str, job: str, sessions: str | None) -> Launched:
+    """Return the body that says which run was launched, and where it can be followed."""
+    return Launched(run_id=run_id, task=job, session=sessions, follow=f"{JOBS}/{run_id}", url=dagster.page(run_id))
 
 
 async def _launcher(

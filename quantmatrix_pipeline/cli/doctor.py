@@ -14,13 +14,13 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.backups.store import Store
 from quantmatrix_pipeline.bars.sessions import trading_calendar
-from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import copies, machine, stored
 from quantmatrix_pipeline.health.finding import Finding, Verdict, bad, note, ok
 from quantmatrix_pipeline.health.unattended import unattended
+from quantmatrix_pipeline.providers.configured import policies, shown, vendors
 from quantmatrix_pipeline.providers.select import build as select
-from quantmatrix_pipeline.schedules.file import in_force
+from quantmatrix_pipeline.schedules.file import in_force, look
 from quantmatrix_pipeline.settings import Settings, load
 from quantmatrix_pipeline.settings.alerts import channel_names, variable
 from quantmatrix_pipeline.warehouse import migrations, vital_signs
@@ -53,7 +53,7 @@ def examine(settings: Settings) -> list[Finding]:
         _source(settings),
         *_vendors(settings),
         machine.redis_answers(settings),
-        _schedules(settings),
+        look(settings),
         machine.disk(settings),
         *_alerts(settings),
     ]
@@ -139,13 +139,6 @@ def _vendors(settings: Settings) -> list[Finding]:
         served = any(settings.vendor(name).usable for name in order)
         found.append((ok if served else note)(f"policy of {capabilities}", shown(order, settings)))
     return found
-
-
-def _schedules(settings: Settings) -> Finding:
-    found = in_force(settings)
-    if found.fault:
-        return bad("schedules file", f"those of {found.file.name} stay in force: {found.fault}")
-    return ok("schedules file", f"{len(found.catalogue.schedules)} of {found.file}")
 
 
 def _alerts(settings: Settings) -> list[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from quantmatrix_pipeline.cli.vendor_settings import policies, shown, vendors
 from quantmatrix_pipeline.dagster_client import LOCATION, Dagster, reload_location
 from quantmatrix_pipeline.errors import (
     ConfigurationError,
@@ -14,6 +13,7 @@ from quantmatrix_pipeline.errors import (
     DagsterUnreachable,
     QuantMatrixError,
 )
+from quantmatrix_pipeline.providers.configured import policies, shown, vendors
 from quantmatrix_pipeline.settings import ENV_FILE, Reading, Settings, read
 
 

@@ -185,8 +185,8 @@ def run_now(
     entry = in_force(settings).entry(name)
     dagster = Dagster.of(settings)
     day = session.date() if session else None
-    run_id = launching.run_now(dagster, _open(settings), settings, name, entry, _actor(), clock.now(), day)
-    typer.echo(f"{entry.job} is launched: {dagster.page(run_id)}")
+    launched = launching.run_now(dagster, _open(settings), settings, name, entry, _actor(), clock.now(), day)
+    typer.echo(f"{launched.job} is launched: {dagster.page(launched.run_id)}")
 
 
 @app.command("audit")
@@ -198,8 +198,8 @@ def audit_command(
     settings = load()
     for change in audit.changes(_open(settings), name, limit):
         fields = "; ".join(f"{f}: {was!r} -> {now!r}" for f, (was, now) in change.difference.items())
-        told = [f"{change.at:%Y-%m-%d %H:%M:%SZ}", change.actor, change.action, change.schedule, fields, change.run_id]
-        typer.echo("  ".join(part for part in told if part))
+        what = [change.actor, change.action, change.schedule, fields, change.run_id, change.error]
+        typer.echo("  ".join(part for part in (f"{change.at:%Y-%m-%d %H:%M:%SZ}", *what) if part))
 
 
 def _say(edited: Edited) -> None:

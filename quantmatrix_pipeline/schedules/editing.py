@@ -133,19 +133,12 @@ class Editor:
         source = str(edited(self.settings))
         catalogue = parse(text, source)
         try:
-            faults = misfits(catalogue, self._jobs())
+            faults = misfits(catalogue, running_jobs(self.dagster))
         except QuantMatrixError:
             return catalogue, False  # whoever loads it looks at the jobs again
         if faults:
             raise SchedulesInvalid(source, faults)
         return catalogue, True
-
-    def _jobs(self) -> dict[str, Job]:
-        """Return the jobs of the running Dagster."""
-        return {
-            job.name: Job.of(job.tags, job.partitioned, partial(wrong_config, self.dagster, job.name))
-            for job in jobs(self.dagster)
-        }
 
     def _write(
         self, text: str, changes: list[audit.Change], now: datetime, *, good: bool, even_if_same: bool = False
@@ -182,6 +175,19 @@ class Editor:
         file = edited(self.settings)
         file.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_SECONDS)
+
+
+def running_jobs(dagster: Dagster) -> dict[str, Job]:
+    """Return the jobs of a running Dagster, which is asked again about each configuration.
+
+    Raises
+    ------
+    DagsterUnreachable
+        There is none, or it did not answer.
+    """
+    return {
+        job.name: Job.of(job.tags, job.partitioned, partial(wrong_config, dagster, job.name)) for job in jobs(dagster)
+    }
 
 
 def differences(before: Entry | None, after: Entry | None) -> dict[str, tuple[Any, Any]]:

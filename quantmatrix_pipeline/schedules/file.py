@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantmatrix_pipeline.errors import NoSuchSchedule, SchedulesInvalid
+from quantmatrix_pipeline.health.finding import Finding, bad, ok
 from quantmatrix_pipeline.schedules.cron import checked
 from quantmatrix_pipeline.schedules.entry import Catalogue, Entry
 from quantmatrix_pipeline.schedules.jobs import Jobs, misfits
@@ -103,6 +104,14 @@ def in_force(settings: Settings, jobs: Jobs | None = None) -> InForce:
         except SchedulesInvalid:
             continue
     raise SchedulesInvalid(str(PACKAGED), ["the packaged file itself is broken; install the package again"])
+
+
+def look(settings: Settings, jobs: Jobs | None = None) -> Finding:
+    """Return whether the file that should be in force is; `jobs` as in `in_force`."""
+    found = in_force(settings, jobs)
+    if found.fault:
+        return bad("schedules file", f"those of {found.file.name} stay in force: {found.fault}")
+    return ok("schedules file", f"{len(found.catalogue.schedules)} of {found.file}")
 
 
 def keep_good(settings: Settings, jobs: Jobs | None = None) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client import UNDER_WAY, Dagster, launch, runs, start_schedule, stop_schedule
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
+from quantmatrix_pipeline.errors import QuantMatrixError, WarehouseError
 from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.schedules.decide import Exchange, missed
 from quantmatrix_pipeline.schedules.entry import Entry, Partition
@@ -14,7 +17,18 @@ from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import schedules as audit
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
+log = logging.getLogger(__name__)
+
 LOOKED_AT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A run that was launched; `sessions` is what it is about, `first..last` where they are several, None: nothing."""
+
+    run_id: str
+    job: str
+    sessions: str | None
 
 
 def exchange(settings: Settings) -> Exchange:
@@ -55,8 +69,11 @@ def run_now(
     actor: str,
     now: datetime,
     session: date | None = None,
-) -> str:
-    """Launch a schedule's run now, whatever its conditions are, and return the run's id.
+) -> Launch:
+    """Launch a schedule's run now, whatever its conditions are.
+
+    That it is to be launched is recorded before, and what came of it after: what can't be recorded is not launched. A
+    run whose outcome can't be added is under way all the same; its tag `qm/actor` says whose it is.
 
     Parameters
     ----------
@@ -84,9 +101,22 @@ def run_now(
         tags["quantmatrix/session"] = written(*due)
     one = str(due[0]) if due and due[0] == due[1] else None
     several = (str(due[0]), str(due[1])) if due and due[0] != due[1] else None
-    run_id = launch(dagster, entry.job, config=entry.config, tags=tags, partition=one, partitions=several)
-    with audit.recorded(warehouse, [audit.Change(actor, "run_now", name, {}, run_id)], now):
-        return run_id
+    recorded = audit.record(warehouse, audit.Change(actor, "run_now", name, {}), now)
+    try:
+        run_id = launch(dagster, entry.job, config=entry.config, tags=tags, partition=one, partitions=several)
+    except QuantMatrixError as error:
+        _add(warehouse, recorded, now, error=str(error))
+        raise
+    _add(warehouse, recorded, now, run_id=run_id)
+    return Launch(run_id, entry.job, tags.get("quantmatrix/session"))
+
+
+def _add(warehouse: Warehouse, recorded: int, now: datetime, **came: str) -> None:
+    """Add what came of a launch to its record; who asked for it is told that in any case, and not that this failed."""
+    try:
+        audit.outcome(warehouse, recorded, now, **came)
+    except WarehouseError as error:
+        log.warning("what came of launch %d of schedule_audit could not be added: %s (%s)", recorded, came, error)
 
 
 def newest_done(dagster: Dagster, job: str) -> date | None:

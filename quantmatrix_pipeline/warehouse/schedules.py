@@ -19,7 +19,10 @@ ELSEWHERE = timedelta(minutes=2)  # after which a process on another machine is 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that somebody did to a schedule; `difference` maps a field to what it was and what it is."""
+    """One thing that somebody did to a schedule; `difference` maps a field to what it was and what it is.
+
+    Of a launch, `run_id` is the run and `error` why there is none; neither: nobody was left to say.
+    """
 
     actor: str
     action: str
@@ -27,6 +30,23 @@ class Change:
     difference: Mapping[str, tuple[Any, Any]]
     run_id: str | None = None
     at: datetime | None = None
+    error: str | None = None
+
+
+_INSERT = (
+    "INSERT INTO schedule_audit (at, actor, action, schedule, difference)"
+    " VALUES (:at, :actor, :action, :schedule, CAST(:difference AS jsonb))"
+)
+
+
+def _row(change: Change, now: datetime) -> dict[str, Any]:
+    return {
+        "at": now,
+        "actor": change.actor,
+        "action": change.action,
+        "schedule": change.schedule,
+        "difference": json.dumps(change.difference, default=str),
+    }
 
 
 @contextmanager
@@ -34,30 +54,31 @@ def recorded(warehouse: Warehouse, changes: Sequence[Change], now: datetime) -> 
     """Record changes if the block succeeds: they are kept together with it, or not at all."""
     with warehouse.begin() as connection:
         if changes:
-            connection.execute(
-                sa.text(
-                    "INSERT INTO schedule_audit (at, actor, action, schedule, difference, run_id)"
-                    " VALUES (:at, :actor, :action, :schedule, CAST(:difference AS jsonb), :run_id)"
-                ),
-                [
-                    {
-                        "at": now,
-                        "actor": c.actor,
-                        "action": c.action,
-                        "schedule": c.schedule,
-                        "difference": json.dumps(c.difference, default=str),
-                        "run_id": c.run_id,
-                    }
-                    for c in changes
-                ],
-            )
+            connection.execute(sa.text(_INSERT), [_row(change, now) for change in changes])
         yield
+
+
+def record(warehouse: Warehouse, change: Change, now: datetime) -> int:
+    """Record what somebody is about to do, and return the record's id for `outcome`."""
+    with warehouse.begin() as connection:
+        return int(connection.execute(sa.text(f"{_INSERT} RETURNING audit_id"), _row(change, now)).scalar_one())
+
+
+def outcome(
+    warehouse: Warehouse, audit_id: int, now: datetime, *, run_id: str | None = None, error: str | None = None
+) -> None:
+    """Record what came of it: a run, or why there is none."""
+    warehouse.execute(
+        "INSERT INTO schedule_audit_outcomes (audit_id, at, run_id, error) VALUES (:audit_id, :at, :run_id, :error)",
+        {"audit_id": audit_id, "at": now, "run_id": run_id, "error": error},
+    )
 
 
 def changes(warehouse: Warehouse, schedule: str | None = None, limit: int = 50) -> list[Change]:
     """Return what was done, newest first, to one schedule or to all."""
     rows = warehouse.rows(
-        "SELECT at, actor, action, schedule, difference, run_id FROM schedule_audit"
+        "SELECT a.at, actor, action, schedule, difference, coalesce(o.run_id, a.run_id) AS run_id, error"
+        " FROM schedule_audit a LEFT JOIN schedule_audit_outcomes o USING (audit_id)"
         " WHERE CAST(:schedule AS text) IS NULL OR schedule = :schedule ORDER BY audit_id DESC LIMIT :limit",
         schedule=schedule,
         limit=limit,
@@ -70,6 +91,7 @@ def changes(warehouse: Warehouse, schedule: str | None = None, limit: int = 50) 
             {field: (was, now) for field, (was, now) in r.difference.items()},
             r.run_id,
             r.at,
+            r.error,
         )
         for r in rows
     ]

@@ -37,6 +37,9 @@ class VitalSigns:
         Whatever runs unattended: name -> last sign of life, and what it said with it.
     refused_members
         Indexes whose newest list was not believed.
+    circuits
+        Vendor -> the worst state that one of its circuits is in now: `closed`, `half_open`, `open`; who was never in
+        trouble has none.
     open_circuits
         Vendor -> why it is left alone for a while.
     """
@@ -45,6 +48,7 @@ class VitalSigns:
     migrations: Mapping[str, str]
     beats: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     refused_members: tuple[RefusedMembers, ...]
+    circuits: Mapping[str, str]
     open_circuits: Mapping[str, str]
 
 
@@ -70,8 +74,13 @@ def read(warehouse: Warehouse) -> VitalSigns:
             ).all()
         circuits = connection.execute(
             sa.text("""
-                SELECT vendor, string_agg(DISTINCT coalesce(reason, 'too many failures'), ', ') AS why
-                FROM provider_circuits WHERE state = 'open' AND retry_at > now() GROUP BY vendor ORDER BY vendor
+                SELECT vendor,
+                       CASE WHEN bool_or(is_open) THEN 'open'
+                            WHEN bool_or(state <> 'closed') THEN 'half_open' ELSE 'closed' END AS state,
+                       string_agg(DISTINCT coalesce(reason, 'too many failures'), ', ') FILTER (WHERE is_open) AS why
+                FROM (SELECT vendor, state, reason, state = 'open' AND retry_at > now() AS is_open
+                      FROM provider_circuits) AS c
+                GROUP BY vendor ORDER BY vendor
             """)
         ).all()
     return VitalSigns(
@@ -79,5 +88,6 @@ def read(warehouse: Warehouse) -> VitalSigns:
         migrations={row.id: row.sha256 for row in applied},
         beats={name: (at, dict(detail)) for name, at, detail in beats},
         refused_members=tuple(RefusedMembers(*row) for row in refused),
-        open_circuits={row.vendor: row.why for row in circuits},
+        circuits={row.vendor: row.state for row in circuits},
+        open_circuits={row.vendor: row.why for row in circuits if row.why is not None},
     )

@@ -26,6 +26,7 @@ from quantmatrix_pipeline.warehouse import actions, bars, instruments, profiles,
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.profiles import Facts, Said
+from quantmatrix_pipeline_tests.api.listening_dagster import Listening, listening
 from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 
 SESSION = date(2013, 3, 1)  # the sample's last
@@ -139,6 +140,13 @@ def _store_adjusted(warehouse: Warehouse) -> None:
     with warehouse.arrow() as transaction:
         bars.write_daily(transaction, table, NOW)
         actions.write_actions(transaction, [split, dividend])
+
+
+@pytest.fixture(scope="module")
+def dagster() -> Iterator[Listening]:
+    """A server that answers as Dagster does."""
+    with listening() as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,77 +2,29 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import validate_run_config
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from quantmatrix_pipeline.api.app import create_app
+from quantmatrix_pipeline.api.former_names import SUCCESSORS
 from quantmatrix_pipeline.api.tasks import TASKS
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.settings import Settings, Source
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.api.conftest import Filled
+from quantmatrix_pipeline_tests.api.listening_dagster import RUN, Listening
 
 KEY = "0123456789abcdef"
 NOBODY = "http://127.0.0.1:9"  # the discard port: a connection is refused at once
-RUN = "0b8f9d3c-5a55-4f53-9a2b-0c3a8a6a2f11"
 V1 = "/api/v1/market-data"
 SESSION = "2013-03-01"  # the sample's last, whatever the day is
-FOUND = {
-    "__typename": "Run", "runId": RUN, "jobName": "restate", "status": "FAILURE", "creationTime": 1.0, "startTime": 2.0,
-    "endTime": 5.5, "updateTime": 5.5,
-    "tags": [{"key": "qm/actor", "value": "ann"}, {"key": "qm/failed_checks", "value": "2"}],
-    "stats": {"__typename": "RunStatsSnapshot", "stepsSucceeded": 1, "stepsFailed": 1, "materializations": 0},
-}  # fmt: skip
-
-
-@dataclass
-class Listening:
-    """Answers as Dagster's web server does, and keeps what it was asked to launch."""
-
-    address: str = ""
-    launched: list[dict[str, Any]] = field(default_factory=list)
-
-    def answer(self, question: str, variables: dict[str, Any]) -> dict[str, Any]:
-        if "launchRun(" in question:
-            self.launched.append(variables["params"])
-            return {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": RUN}}}
-        if "runOrError(" in question:
-            lost = {"__typename": "RunNotFoundError", "message": "no run"}
-            return {"runOrError": FOUND if variables["id"] == RUN else lost}
-        assert "runsOrError(" in question
-        job = variables["filter"].get("pipelineName", "restate")
-        return {"runsOrError": {"__typename": "Runs", "results": [FOUND] if job == "restate" else []}}
-
-
-@pytest.fixture(scope="module")
-def dagster() -> Iterator[Listening]:
-    listening = Listening()
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps({"data": listening.answer(asked["query"], asked["variables"])}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    listening.address = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield listening
-    server.shutdown()
-    server.server_close()
 
 
 def settings(address: str, keys: str | None = f"ann:{KEY}") -> Settings:
@@ -81,7 +33,7 @@ def settings(address: str, keys: str | None = f"ann:{KEY}") -> Settings:
 
 @pytest.fixture
 def admin(reader: Warehouse, dagster: Listening) -> Iterator[TestClient]:
-    dagster.launched.clear()
+    dagster.forget()
     app = create_app(settings(dagster.address), reader)
     with TestClient(app, headers={"X-API-Key": KEY}, raise_server_exceptions=False) as client:
         yield client
@@ -138,28 +90,122 @@ def test_each_route_launches_its_job_for_the_newest_session_and_says_how_to_foll
     }  # fmt: skip
 
 
-def test_a_range_a_stretch_with_a_priority_and_a_job_of_the_list_with_a_configuration(
-    admin: TestClient, dagster: Listening
-) -> None:
+def test_a_range_and_a_job_of_the_list_with_a_configuration(admin: TestClient, dagster: Listening) -> None:
     assert admin.post(V1 + "/admin/history/record?start=2013-02-27&end=2013-03-01").status_code == 202
     job, _, tags = launched(dagster)
     assert (job, tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]) == (
         "record_history", "2013-02-27", "2013-03-01",
     )  # fmt: skip
-    wanted = {"symbol": "ibm", "interval": "1d", "start": "2013-01-02", "end": "2013-02-01", "priority": 7}
-    assert admin.post("/ops/backfill", json=wanted).status_code == 202
-    job, config, tags = launched(dagster)
-    assert (job, tags["dagster/priority"]) == ("backfill_symbols", "7")
-    assert config == {"fetch_symbols": {"symbols": ["IBM"], "first": "2013-01-02", "last": "2013-02-01"}}
     body = {"task": "restate", "config": {"record_what_is_due": {"dry_run": True}}}
     assert admin.post(V1 + "/admin/tasks/run", json=body).json()["task"] == "restate"
     assert launched(dagster)[1] == {"record_what_is_due": {"dry_run": True}}
-    assert admin.post("/ops/validate").json()["task"] == "validate"
-    dagster.launched.clear()
     assert {t["task"]: t["last"] and t["last"]["status"] for t in admin.get(V1 + "/admin/tasks").json()} == {
         **dict.fromkeys(TASKS), "restate": "FAILURE",
     }  # fmt: skip
     assert [run["job"] for run in admin.get(V1 + "/admin/jobs?job=restate&status=FAILURE").json()] == ["restate"]
+
+
+STRETCH = {"symbols": ["IBM"], "first": "2013-01-02", "last": "2013-02-01"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "urgency"),
+    [
+        ({"start": "2013-01-02", "end": "2013-02-01"}, {"tier": "T2"}),
+        ({"interval": "1d", "start": "20130102", "end": "20130201", "priority": "T1"}, {"tier": "T1"}),
+        # An hour after the close of the first day; at the exchange it is still the evening of the last one.
+        ({"start": "2013-01-02T22:00:00Z", "end": "20130202T040000Z", "priority": "T0"}, {"tier": "T0"}),
+        ({"start": "2013-01-02T09:30:00-05:00", "end": "2013-02-01T00:00-05:00", "priority": 7}, {"priority": 7}),
+    ],
+)
+def test_a_stretch_is_queued_and_fetched_by_the_run_that_is_launched(
+    admin: TestClient, dagster: Listening, wanted: dict[str, Any], urgency: dict[str, Any]
+) -> None:
+    answer = admin.post("/ops/backfill", json={"symbol": "ibm", **wanted})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["follow"] == f"{V1}/admin/jobs/{RUN}"
+    assert launched(dagster)[:2] == ("work_backfill_queue", {"queue_stretch": STRETCH | urgency})
+
+
+def test_a_stretch_ends_with_the_newest_closed_session(admin: TestClient, dagster: Listening, now: datetime) -> None:
+    for end in ({}, {"end": "2030-01-01T00:00:00Z"}):
+        assert admin.post("/ops/backfill", json={"symbol": "IBM", "start": "2013-01-02", **end}).status_code == 202
+        assert launched(dagster)[1]["queue_stretch"]["last"] == SESSION
+
+
+def test_a_task_is_known_by_the_names_that_it_had_elsewhere(admin: TestClient, dagster: Listening) -> None:
+    run = V1 + "/admin/tasks/run"
+    body = {"task": "compute_chart_metrics_index", "config": {"indicator_snapshots": {"index": "DOW30"}}}
+    assert admin.post(run, json=body).json()["task"] == "recompute_indicators"
+    assert launched(dagster)[1] == {"indicator_snapshots": {"scope": "index", "index": "DOW30"}}
+    assert admin.post(run, json={"task": "refresh_portfolio_indicators"}).status_code == 202
+    assert launched(dagster)[:2] == ("recompute_indicators", {"indicator_snapshots": {"scope": "portfolio"}})
+    for name, job in (
+        ("backend.tasks.market_data_tasks.monitor_coverage_health", "refresh_coverage"),
+        ("restore-daily-coverage-tracked", "restore_daily_coverage"),
+        ("backfill_last_bars", "backfill_stale_daily"),
+        ("record_daily_history", "record_history"),
+    ):
+        answer = admin.post(f"{run}?task_name={name}")
+        assert (answer.status_code, answer.json()["task"], answer.json()["session"]) == (202, job, SESSION)
+        assert (launched(dagster)[2]["dagster/partition"]) == SESSION
+    listed = {task["task"]: task["former_names"] for task in admin.get(V1 + "/admin/tasks").json()}
+    assert {name: job for job, names in listed.items() for name in names} == {
+        name: successor.job for name, successor in SUCCESSORS.items()
+    }
+
+
+def test_validating_launches_the_checks_and_says_what_is_wrong_with_settings_and_schedules(
+    admin: TestClient, dagster: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QM_DATA_DIR", str(tmp_path))
+    body = admin.post("/ops/validate").json()
+    assert (body["task"], body["run_id"], launched(dagster)[0]) == ("validate", RUN, "validate")
+    assert {name: f["state"] for name, f in body["findings"].items()} == dict.fromkeys(
+        ("environment", "schedules file", "settings"), "ok"
+    )
+    file, schedules = tmp_path / "ours.env", tmp_path / "mine.yaml"
+    schedules.write_text("version: 1\nschedules: {late: {job: no_such_job, cron: 0 1 * * *}}\n")
+    file.write_text(f"QM_SCHEDULES_FILE={schedules}\n")
+    monkeypatch.setenv("QM_ENV_FILE", str(file))
+    found = admin.post("/ops/validate").json()["findings"]
+    assert (found["settings"]["state"], found["schedules file"]["state"]) == ("ok", "bad")
+    assert "no_such_job" in found["schedules file"]["detail"]
+    file.write_text("QM_COVERAGE_TARGET=2\n")
+    dagster.forget()
+    broken = admin.post("/ops/validate")
+    assert (broken.status_code, launched(dagster)[0]) == (202, "validate"), "the bars can be checked all the same"
+    assert (broken.json()["findings"]["settings"]["state"]) == "bad"
+    assert "QM_COVERAGE_TARGET" in broken.json()["findings"]["settings"]["detail"]
+
+
+def test_a_reload_reads_first_and_a_file_that_is_wrong_changes_nothing(
+    admin: TestClient, dagster: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "s3cretKEY0123456789"
+    file = tmp_path / "ours.env"
+    file.write_text(f"FINNHUB_API_KEY={secret} x\nPOLICY_EOD=iex\nQM_FMP_BUDGET=lots\n")
+    monkeypatch.setenv("QM_ENV_FILE", str(file))
+    refused = admin.post("/ops/reload")
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "settings-invalid")
+    faults = {fault["field"].split()[0]: fault["message"] for fault in refused.json()["errors"]}
+    assert faults.keys() == {"FINNHUB_API_KEY", "POLICY_EOD", "QM_FMP_BUDGET"}
+    assert all(faults.values())
+    assert "nothing was reloaded" in refused.json()["detail"]
+    assert dagster.reloads == 0
+    file.write_text(f"FINNHUB_API_KEY={secret}\nQM_FINNHUB_BUDGET=300/min\nPOLICY_EOD=massive,yahoo\n")
+    done = admin.post("/ops/reload")
+    assert (done.status_code, dagster.reloads, dagster.launched) == (200, 1, [])
+    body = done.json()
+    assert (body["reloaded"], body["file"]) == ("quantmatrix_pipeline", str(file))
+    assert body["vendors"]["finnhub"] == "key set, budget 300/min"
+    assert body["policies"]["daily_bars"] == ["polygon", "yfinance"]
+    assert body["findings"]["settings"]["state"] == "ok"
+    assert secret not in refused.text + done.text
+    monkeypatch.setenv("POLICY_EOD", "fmp")
+    assert admin.post("/ops/reload").json()["without_effect"] == {"POLICY_EOD": "POLICY_EOD"}
+    monkeypatch.delenv("QM_ENV_FILE")
+    assert admin.post("/ops/reload").json()["file"] is None
 
 
 def test_the_stale_are_counted_and_fetched_where_there_are_any(admin: TestClient, dagster: Listening) -> None:
@@ -181,8 +227,29 @@ def test_the_stale_are_counted_and_fetched_where_there_are_any(admin: TestClient
         (V1 + "/admin/backfill/index", None, 422, "index"),
         (V1 + "/symbol/NOPE/refresh", None, 404, "'NOPE'"),
         ("/ops/backfill", {"symbol": "ADJ", "start": "2013-01-02"}, 422, "ADJ is not tracked"),
-        ("/ops/backfill", {"symbol": "IBM", "interval": "5m", "start": "2013-01-02"}, 422, "'1d'"),
-        ("/ops/backfill", {"symbol": "IBM", "start": "20130102"}, 422, "YYYY-MM-DD"),
+        # As it stands in the manual of another system.
+        (
+            "/ops/backfill",
+            {
+                "symbol": "AAPL",
+                "interval": "1m",
+                "start": "2025-10-08T14:00:00Z",
+                "end": "2025-10-08T15:00:00Z",
+                "priority": "T0",
+            },
+            501,
+            "no asset of 1-minute bars",
+        ),
+        ("/ops/backfill", {"symbol": "IBM", "interval": "2d", "start": "2013-01-02"}, 422, "'1d'"),
+        ("/ops/backfill", {"symbol": "IBM", "start": 20130102}, 422, "20130102 is no text"),
+        ("/ops/backfill", {"symbol": "IBM", "start": "soon"}, 422, "'soon' is no day and no instant"),
+        ("/ops/backfill", {"symbol": "IBM", "start": "2013-01-02T14:00"}, 422, "has no offset from UTC"),
+        ("/ops/backfill", {"symbol": "IBM", "start": "2013-01-02", "end": "2013-01-01T12:00Z"}, 422, "lies after end"),
+        ("/ops/backfill", {"symbol": "IBM", "start": "2013-01-05", "end": "2013-01-06"}, 422, "no closed session"),
+        ("/ops/backfill", {"symbol": "IBM", "start": "2013-01-02", "priority": "T3"}, 422, "'T0'"),
+        (V1 + "/admin/tasks/run", None, 422, "name one"),
+        (V1 + "/admin/tasks/run?task_name=backfill_5m_last_n_days", None, 501, "no asset of 5-minute bars"),
+        (V1 + "/admin/tasks/run", {"task": "monitor_coverage_health", "session": "2013-03-02"}, 422, "2013-03-02"),
     ],
 )
 def test_what_cannot_be_launched_is_refused_before_dagster_is_asked(
@@ -240,4 +307,7 @@ def test_without_a_running_dagster_each_says_what_to_do(admin: TestClient, reade
 def test_the_list_of_what_may_be_launched_is_that_of_the_jobs_there_are() -> None:
     definitions = build_defs()
     takes = {job.name: job.partitions_def is not None for job in definitions.get_repository_def().get_all_jobs()}
-    assert {name: takes.get(name) for name in TASKS} == dict(TASKS)
+    assert {name: known for name, known in takes.items() if not name.startswith("__")} == dict(TASKS)
+    for name, successor in SUCCESSORS.items():
+        ops = {op: {"config": dict(config)} for op, config in successor.config.items()}
+        assert validate_run_config(definitions.resolve_job_def(successor.job), {"ops": ops}), name

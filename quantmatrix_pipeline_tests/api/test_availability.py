@@ -208,6 +208,7 @@ def test_a_sign_of_life_younger_than_five_minutes_means_that_the_scheduler_runs(
         "timestamp": "2013-03-01T22:00:00Z",
         "scheduler_running": status == "ok",
         "database": "ok",
+        "vendors": dict.fromkeys(("yfinance", "binance", "coingecko", "wikipedia"), "closed"),  # those without a key
         "heartbeats": {"failed_runs": 259_200.0, "stale_coverage": age.total_seconds()},
     }
 

@@ -13,7 +13,10 @@ from pydantic import SecretStr
 
 from quantmatrix_pipeline.api.app import create_app
 from quantmatrix_pipeline.schedules.file import PACKAGED
-from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.settings import Settings, Source
+from quantmatrix_pipeline.warehouse import schedules as audit
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.api.listening_dagster import RUN, Listening
 
 KEY = "0123456789abcdef"
 NOBODY = "http://127.0.0.1:9"  # the discard port: a connection is refused at once
@@ -59,7 +62,7 @@ def test_without_a_key_none_of_the_routes_does_anything(client: TestClient, sett
             url = path.replace("{name}", "nightly_chain")
             assert client.request(method, url, headers={"X-API-Key": "wrong"}).status_code == 401, (method, path)
             tried += 1
-    assert tried == 13
+    assert tried == 18
     assert not copy(settings).exists()
 
 
@@ -169,13 +172,86 @@ def test_a_preview_is_ten_ticks_also_of_an_entry_that_is_not_in_force(
     }  # fmt: skip
 
 
-def test_without_a_dagster_nothing_is_paused_or_run_and_nothing_recorded(client: TestClient) -> None:
-    for action in ("pause", "resume", "run-now"):
-        answer = client.post(f"{ROUTE}/weekly_profiles/{action}")
-        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "dagster-unreachable")
+def test_without_a_dagster_nothing_is_paused_and_nothing_recorded(client: TestClient) -> None:
+    for action in ("pause", "resume"):
+        for url in (f"{ROUTE}/weekly_profiles/{action}", f"{ROUTE}/{action}?name=weekly_profiles"):
+            answer = client.post(url)
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "dagster-unreachable"), url
         assert client.post(f"{ROUTE}/nobody/{action}").status_code == 404
+        assert client.post(f"{ROUTE}/{action}?name=nobody").status_code == 404
+        assert faults(client.post(f"{ROUTE}/{action}")).keys() == {"name"}
+    assert client.post(f"{ROUTE}/nobody/run-now").status_code == 404
     assert faults(client.post(f"{ROUTE}/nightly_chain/run-now", json={"session": "2021-11-25"})).keys() == {"session"}
     assert audited(client) == []
+
+
+def test_a_launch_that_came_to_nothing_is_recorded_with_the_reason(client: TestClient) -> None:
+    answer = client.post(f"{ROUTE}/weekly_profiles/run-now")
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "dagster-unreachable")
+    (change,) = client.get(f"{ROUTE}/audit").json()
+    assert (change["actor"], change["action"], change["run_id"]) == ("ada", "run_now", None)
+    assert NOBODY in change["error"]
+
+
+@pytest.fixture
+def launching(settings: Settings, dagster: Listening) -> Iterator[TestClient]:
+    """A client of an API whose Dagster launches whatever it is asked to."""
+    dagster.forget()
+    app = create_app(settings.model_copy(update={"dagster_url": dagster.address, "source": Source.SAMPLE}))
+    with TestClient(app, headers={"X-API-Key": KEY}, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_launch_is_recorded_before_it_happens_and_its_run_after(
+    launching: TestClient, dagster: Listening, database_url: str
+) -> None:
+    warehouse = Warehouse(database_url)
+    seen = []
+    dagster.before_launch = lambda: seen.extend(audit.changes(warehouse))
+    answer = launching.post(f"{ROUTE}/weekly_profiles/run-now")
+    assert answer.status_code == 202, answer.text
+    assert answer.json() == {
+        "run_id": RUN, "task": "refresh_profiles", "session": None, "url": f"{dagster.address}/runs/{RUN}",
+        "follow": f"/api/v1/market-data/admin/jobs/{RUN}",
+    }  # fmt: skip
+    assert [(c.actor, c.schedule, c.run_id) for c in seen] == [("ada", "weekly_profiles", None)]
+    assert [(c["run_id"], c["error"]) for c in launching.get(f"{ROUTE}/audit").json()] == [(RUN, None)]
+
+    # What came of it can't be added: the run is under way all the same, and who asked for it hears of it.
+    dagster.before_launch = lambda: warehouse.execute("DROP TABLE schedule_audit_outcomes") and None
+    answer = launching.post(f"{ROUTE}/weekly_profiles/run-now")
+    assert (answer.status_code, answer.json()["run_id"]) == (202, RUN)
+    assert warehouse.scalar("SELECT count(*) FROM schedule_audit WHERE action = 'run_now'") == 2
+
+    # What can't be recorded is not launched.
+    dagster.forget()
+    warehouse.execute("DROP TABLE schedule_audit")
+    assert launching.post(f"{ROUTE}/weekly_profiles/run-now").status_code == 503
+    assert dagster.launched == []
+    warehouse.close()
+
+
+def test_the_forms_without_a_name_in_the_path_do_the_same(
+    launching: TestClient, dagster: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = launching
+    task = "backend.tasks.market_data_tasks.monitor_coverage_health"
+    by_task = client.post(f"{ROUTE}/run-now?task={task}").json()
+    assert (by_task["task"], by_task["session"], by_task["run_id"]) == ("refresh_coverage", "2013-03-01", RUN)
+    by_name = client.post(f"{ROUTE}/run-now?name=weekly_profiles").json()
+    assert (by_name["task"], audited(client)) == ("refresh_profiles", [("ada", "run_now", "weekly_profiles")])
+    assert client.post(f"{ROUTE}/run-now?task=backfill_5m_last_n_days").status_code == 501
+    assert faults(client.post(f"{ROUTE}/run-now")).keys() == {"name"}
+    assert len(dagster.launched) == 2
+    assert client.post(f"{ROUTE}/export").text == client.get(f"{ROUTE}/export").text
+    monkeypatch.setenv("QM_NOW", "2021-11-24T23:00:00Z")
+    preview = client.get(f"{ROUTE}/preview?name=nightly_chain")
+    assert preview.json() == client.get(f"{ROUTE}/nightly_chain/preview").json()
+    ticks = client.get(f"{ROUTE}/preview", params={"cron": "0 1 * * *", "timezone": "UTC"}).json()["ticks"]
+    assert [ticks[0]["utc"], len(ticks)] == ["2021-11-25T01:00:00Z", 10]
+    assert faults(client.get(f"{ROUTE}/preview?cron=daily")).keys() == {"cron"}
+    assert faults(client.get(f"{ROUTE}/preview?cron=0+1+*+*+*&timezone=Mars")).keys() == {"timezone"}
+    assert faults(client.get(f"{ROUTE}/preview")).keys() == {"name"}
 
 
 def test_what_can_not_be_recorded_is_not_written_either(settings: Settings) -> None:

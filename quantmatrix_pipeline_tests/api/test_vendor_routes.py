@@ -195,6 +195,20 @@ def test_the_statistics_name_the_state_its_reason_and_parts_that_sum_to_the_scor
 
 
 @pytest.mark.usefixtures("asked")
+def test_health_says_whose_circuit_is_open_and_who_is_tried_again(
+    client: TestClient, warehouse: Warehouse, market: Vendors
+) -> None:
+    answer = client.get("/health")
+    told = answer.json()["vendors"]
+    assert (told["finnhub"], told["twelve_data"]) == ("open", "closed")
+    assert "fmp" not in told, "it lacks its key and is never asked"
+    assert not [key for key in market.settings("finnhub", "twelve_data", "polygon").values() if key in answer.text]
+    warehouse.execute("UPDATE provider_circuits SET retry_at = now() - interval '1 second' WHERE vendor = 'finnhub'")
+    later = client.get("/health").json()
+    assert (later["vendors"]["finnhub"], later["components"]["vendors"]["state"]) == ("half_open", "ok")
+
+
+@pytest.mark.usefixtures("asked")
 def test_people_are_told_who_is_there_who_is_at_the_limit_and_what_is_missing(client: TestClient) -> None:
     body = client.get("/api/market-data/sources/status").json()
     assert body["overall_health"] == "degraded"

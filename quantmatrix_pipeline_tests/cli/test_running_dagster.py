@@ -26,7 +26,9 @@ from quantmatrix_pipeline.dagster_client import (
     stop_sensor,
 )
 from quantmatrix_pipeline.errors import DagsterRefused, NoSuchRun
+from quantmatrix_pipeline.warehouse import instruments, universe
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
+from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.cli.test_up import Up, start
 from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
@@ -100,16 +102,47 @@ def test_the_daemon_watches_runs_tries_crashed_ones_again_and_notices_what_grows
         time.sleep(0.5)
 
 
-def test_a_run_is_launched_and_followed_over_http_until_it_has_ended(dagster: Dagster, up: Up) -> None:
+@pytest.fixture
+def two_symbols(installation: Installation) -> Iterator[tuple[str, str]]:
+    """Two symbols that are tracked and have no bar yet; in the folder their last five bars are sound."""
+    bars, newest = installation.folder.frame, installation.folder.sessions[-5:]
+    sound = bars[bars.date.isin(newest) & (bars.low > 0) & (bars.high >= bars.low) & bars.close.notna()]
+    one, other = sound.symbol.value_counts().eq(len(newest)).loc[lambda whole: whole].index.sort_values()[:2]
+    warehouse = Warehouse(installation.url)
+    ids = instruments.ensure(warehouse, [one, other])
+    universe.track(warehouse, newest[-1], {i: ["watch_list"] for i in ids.values()})
+    yield one, other
+    warehouse.close()
+
+
+def test_runs_are_launched_and_followed_over_http_until_they_have_ended(
+    dagster: Dagster, up: Up, installation: Installation, two_symbols: tuple[str, str]
+) -> None:
+    """One of each kind, all under way at once: of checks, of a session, of a symbol, of the queue."""
+    one, other = two_symbols
+    first, newest = str(installation.folder.sessions[-5]), str(installation.folder.sessions[-1])
+    wanted = {"symbol": other, "interval": "1d", "start": f"{first}T14:00:00Z", "end": newest, "priority": "T0"}
     with httpx.Client(base_url=up.api, headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False) as client:
-        started = client.post("/ops/validate")
-        assert started.status_code == 202, started.text
-        body = started.json()
-        assert ended(dagster, body["run_id"]).tags["qm/actor"] == "ada"
-        found = client.get(body["follow"]).json()
-        assert (found["status"], found["ended"], found["actor"]) == ("SUCCESS", True, "ada")
+        started = [
+            client.post("/ops/validate"),
+            client.post("/api/v1/market-data/admin/coverage/refresh"),
+            client.post(f"/api/v1/market-data/symbol/{one}/refresh"),
+            client.post("/ops/backfill", json=wanted),
+        ]
+        assert [response.status_code for response in started] == [202] * 4, [response.text for response in started]
+        bodies = {body["task"]: body for body in (response.json() for response in started)}
+        for task, body in bodies.items():
+            assert ended(dagster, body["run_id"]).tags["qm/actor"] == "ada"
+            found = client.get(body["follow"]).json()
+            assert (found["job"], found["status"], found["ended"], found["actor"]) == (task, "SUCCESS", True, "ada")
+            assert found["session"] == body["session"] == (newest if task == "refresh_coverage" else None)
+        assert bodies["validate"]["findings"]["settings"]["state"] == "ok"
+        cursor = client.get(f"/ops/cursor/{other}/1d/files").json()
+        assert (cursor["first_bar"], cursor["contiguous_to"]) == (first, newest)
         tasks = {task["task"]: task for task in client.get("/api/v1/market-data/admin/tasks").json()}
-        assert tasks["validate"]["last"]["run_id"] == body["run_id"]
+        assert {task: tasks[task]["last"]["run_id"] for task in bodies} == {
+            task: body["run_id"] for task, body in bodies.items()
+        }
         wrong = {"task": "restate", "config": {"record_what_is_due": {"sinse": "2021-01-04"}}}
         refused = client.post("/api/v1/market-data/admin/tasks/run", json=wrong)
         assert refused.status_code == 409

@@ -11,7 +11,7 @@ import pytest
 
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-from quantmatrix_pipeline.warehouse.schedules import Change, Evaluation, changes, claim, recorded
+from quantmatrix_pipeline.warehouse.schedules import Change, Evaluation, changes, claim, outcome, record, recorded
 
 NOW = datetime(2026, 11, 27, 22, 30, tzinfo=UTC)
 
@@ -61,13 +61,22 @@ def test_a_change_is_recorded_together_with_what_it_is_about_or_not_at_all(
         pass
     with pytest.raises(OSError, match="full"), recorded(warehouse, [Change("bob", "delete", "nightly", {})], NOW):
         raise OSError("full")
-    with recorded(warehouse, [Change("eve", "run_now", "weekly", {}, "run-1")], NOW + timedelta(hours=1)):
-        pass
-    newest, first = changes(warehouse)
-    assert (newest.actor, newest.action, newest.run_id) == ("eve", "run_now", "run-1")
+    launches = [record(warehouse, Change("eve", "run_now", "weekly", {}), NOW + timedelta(hours=h)) for h in (1, 2, 3)]
+    outcome(warehouse, launches[0], NOW, run_id="run-1")
+    outcome(warehouse, launches[1], NOW, error="no Dagster runs")
+    *newest, first = changes(warehouse)
+    assert [(c.actor, c.action, c.run_id, c.error) for c in newest] == [
+        ("eve", "run_now", None, None),
+        ("eve", "run_now", None, "no Dagster runs"),
+        ("eve", "run_now", "run-1", None),
+    ]
     assert (first.actor, first.difference, first.at) == ("ada", one.difference, NOW)
     assert [c.actor for c in changes(warehouse, "nightly")] == ["ada"]
     assert len(changes(warehouse, limit=1)) == 1
     writer = server.url(database_url.rpartition("/")[2], "qm_writer")
-    with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute("UPDATE schedule_audit SET actor = 'mallory'")
+    for changed in ("UPDATE schedule_audit SET actor = 'mallory'", "DELETE FROM schedule_audit_outcomes"):
+        with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(changed)
+    other = Warehouse(writer)
+    outcome(other, record(other, Change("bob", "run_now", "weekly", {}), NOW), NOW, run_id="run-2")
+    other.close()

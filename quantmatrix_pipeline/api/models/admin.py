@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from quantmatrix_pipeline.api.models.common import example
-from quantmatrix_pipeline.api.parameters import IsoDate
+from quantmatrix_pipeline.api.models.operations import Component
+from quantmatrix_pipeline.api.parameters import DayOrInstant, IsoDate
 
 
 class Launched(BaseModel):
@@ -68,6 +69,7 @@ class Task(BaseModel):
     """A job that may be launched over HTTP, and what became of its newest run."""
 
     task: str
+    former_names: list[str] = Field(description="what else it may be called, as other systems did")
     takes_session: bool = Field(description="whether a run of it is about a session")
     last: JobRun | None = Field(description="null: it never ran")
 
@@ -80,7 +82,7 @@ class TaskRun(BaseModel):
         config={"indicator_snapshots": {"scope": "index", "index": "DOW30"}},
     )  # fmt: skip
 
-    task: str = Field(description="one of the jobs that /admin/tasks lists")
+    task: str = Field(description="one of the jobs that /admin/tasks lists, by its name or a former one")
     session: IsoDate | None = Field(None, description="of a job that takes one; left out: the newest")
     config: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="by op, as in the launchpad; left out: the job's defaults"
@@ -91,16 +93,43 @@ class TaskRun(BaseModel):
 class BackfillRequest(BaseModel):
     """Which bars to fetch."""
 
-    model_config = example(symbol="AAPL", interval="1d", start="2021-01-04", end="2021-12-31", priority=5)
+    model_config = example(symbol="AAPL", interval="1d", start="2021-01-04", end="2021-12-31T22:00:00Z", priority="T0")
 
     symbol: str = Field(description="a tracked symbol", pattern=r"^[!-~]{1,32}$")
-    interval: Literal["1d"] = Field("1d", description="1d: no other bars are stored")
-    start: IsoDate = Field(description="first session, inclusive")
-    end: IsoDate | None = Field(None, description="last session, inclusive; left out: the newest closed one")
-    priority: int = Field(0, description="in Dagster's queue: the higher, the sooner", ge=-1000, le=1000)
+    interval: Literal["1d", "5m", "1m"] = Field("1d", description="1d: no other bars are stored")
+    start: DayOrInstant = Field(
+        description="first session, inclusive; an instant, with its offset, stands for its day at the exchange"
+    )
+    end: DayOrInstant | None = Field(
+        None, description="last session, inclusive, written likewise; left out: the newest closed one"
+    )
+    priority: Literal["T0", "T1", "T2"] | Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        "T2",
+        description="the tier within whose limits it is fetched; or a number: within the symbol's own tier, the higher"
+        " the sooner (what `qm backfill` asks for has 10)",
+    )
+
+
+class Checking(Launched):
+    """A run of the checks, and beside it what the settings and the schedules file look like now."""
+
+    model_config = ConfigDict(json_schema_extra=None)  # the example of what it extends lacks the findings
+
+    findings: dict[str, Component] = Field(description="environment, schedules file, settings")
 
 
 class Reloaded(BaseModel):
-    """The running Dagster has loaded its definitions anew; no run is needed for that."""
+    """The running Dagster has loaded its definitions anew, for which no run is needed; and what is in force now."""
 
-    reloaded: str = Field(description="the code location", examples=["quantmatrix_pipeline"])
+    model_config = example(
+        reloaded="quantmatrix_pipeline", file="/etc/quantmatrix.env", without_effect={"QM_LOG_LEVEL": "LOG_LEVEL"},
+        policies={"eod, eod_bulk": ["polygon", "yfinance"]}, vendors={"polygon": "key set, budget 5/min"},
+        findings={"settings": {"state": "ok", "detail": "in force from /etc/quantmatrix.env"}},
+    )  # fmt: skip
+
+    reloaded: str = Field(description="the code location")
+    file: str | None = Field(description="that QM_ENV_FILE names and that was read again; null: none is named")
+    without_effect: dict[str, str] = Field(description="variables of the file -> the variable that wins")
+    policies: dict[str, list[str]] = Field(description="capabilities -> who serves them, best first")
+    vendors: dict[str, str] = Field(description="vendor -> whether its key is set, and its budget")
+    findings: dict[str, Component] = Field(description="environment, schedules file, settings")

@@ -22,6 +22,7 @@ class Health(BaseModel):
 
     model_config = example(
         status="degraded", timestamp="2021-12-31T22:40:05Z", scheduler_running=True, database="ok",
+        vendors={"polygon": "open", "yfinance": "closed"},
         heartbeats={"watch_dagster": 41.5},
         components={
             "daemon": {"state": "ok", "detail": "8 threads alive"},
@@ -38,6 +39,10 @@ class Health(BaseModel):
         description="whether anything that runs unattended gave a sign of life within 5 minutes"
     )
     database: Literal["ok", "away"]
+    vendors: dict[str, Literal["closed", "half_open", "open"]] = Field(
+        description="those that may be asked -> the worst state of a circuit of theirs; open: left alone for a while;"
+        " none while the database is away"
+    )
     heartbeats: dict[str, float] = Field(description="seconds since each last sign of life")
     components: dict[str, Component] = Field(
         description="clock, daemon, disk, environment, migrations, redis, schedules, sensors, settings, vendors, and"

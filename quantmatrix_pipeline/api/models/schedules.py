@@ -77,7 +77,8 @@ class ChangeBody(BaseModel):
     action: str = Field(description="create, update, delete, import, pause, resume or run_now")
     schedule: str
     difference: dict[str, tuple[Any, Any]] = Field(description="field -> what it was, what it is")
-    run_id: str | None
+    run_id: str | None = Field(description="the run that was launched")
+    error: str | None = Field(description="why none was launched")
 
 
 class EditedBody(BaseModel):
@@ -102,10 +103,3 @@ class RunNow(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     session: date | None = Field(None, description="left out: as the next tick would")
-
-
-class LaunchedBody(BaseModel):
-    """A run that was launched."""
-
-    run_id: str
-    url: str = Field(description="its page in the Dagster UI")

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
+from quantmatrix_pipeline import job_names
 from quantmatrix_pipeline.api.admin import AdminOnly, RunningDagster
+from quantmatrix_pipeline.api.former_names import SUCCESSORS
 from quantmatrix_pipeline.api.models.admin import JobRun, Launched, StaleLaunched, Task, TaskRun
 from quantmatrix_pipeline.api.parameters import End, IsoDate, Start, SymbolPath, ordered
-from quantmatrix_pipeline.api.problems import RequestError, documented, refused
+from quantmatrix_pipeline.api.problems import documented, no_intraday_bars, refused
 from quantmatrix_pipeline.api.tasks import TASKS, Launching
 from quantmatrix_pipeline.coverage.report import coverage_as_of, stale_symbols
 from quantmatrix_pipeline.dagster_client import ENDED, Dagster, Run, run, runs
@@ -57,7 +59,12 @@ def tasks(dagster: RunningDagster) -> list[Task]:
         newest.setdefault(each.job, each)
     last = {job: newest.get(job) or next(iter(runs(dagster, job=job, limit=1)), None) for job in TASKS}
     return [
-        Task(task=job, takes_session=takes, last=None if (found := last[job]) is None else _shown(dagster, found))
+        Task(
+            task=job,
+            takes_session=takes,
+            former_names=[name for name, successor in SUCCESSORS.items() if successor.job == job],
+            last=None if (found := last[job]) is None else _shown(dagster, found),
+        )
         for job, takes in TASKS.items()
     ]
 
@@ -85,20 +92,24 @@ def _shown(dagster: Dagster, found: Run) -> JobRun:
 # --- launching --------------------------------------------------------------------------------------------------------
 
 
-@router.post("/admin/tasks/run", status_code=ACCEPTED)
-def run_task(launcher: Launching, wanted: TaskRun) -> Launched:
-    """Launch one of the jobs that `/admin/tasks` lists, with a configuration of one's own."""
-    if wanted.task not in TASKS:
-        raise refused([("task", f"{wanted.task!r} may not be launched here; these may: {', '.join(TASKS)}")])
-    if wanted.session is not None and not TASKS[wanted.task]:
-        raise refused([("session", f"{wanted.task} takes none")])
-    return launcher.start(wanted.task, wanted.config, first=wanted.session, priority=wanted.priority)
+@router.post("/admin/tasks/run", status_code=ACCEPTED, responses=documented(501))
+def run_task(
+    launcher: Launching,
+    wanted: TaskRun | None = None,
+    task_name: Annotated[str | None, Query(description="the task, where there is no body")] = None,
+) -> Launched:
+    """Launch one of the jobs that `/admin/tasks` lists, under that name or a former one, configured as one likes."""
+    if wanted is None:
+        if task_name is None:
+            raise refused([("task", "name one, in the body or as task_name=; /admin/tasks lists them")])
+        wanted = TaskRun(task=task_name)
+    return launcher.start_named(wanted.task, wanted.config, session=wanted.session, priority=wanted.priority)
 
 
 @router.post("/admin/coverage/refresh", status_code=ACCEPTED)
 def refresh_coverage(launcher: Launching, session: Session = None) -> Launched:
     """Work out the coverage again."""
-    return launcher.start("refresh_coverage", first=session)
+    return launcher.start(job_names.REFRESH_COVERAGE, first=session)
 
 
 @router.post("/admin/coverage/backfill-stale-daily", status_code=ACCEPTED)
@@ -107,27 +118,27 @@ def backfill_stale_daily(launcher: Launching) -> StaleLaunched:
     session = launcher.newest_session()
     report = coverage_as_of(launcher.warehouse, launcher.calendar, session, target=launcher.settings.coverage_target)
     stale = len(stale_symbols(report))
-    launched = launcher.start("backfill_stale_daily", first=session) if stale else None
+    launched = launcher.start(job_names.BACKFILL_STALE, first=session) if stale else None
     return StaleLaunched(stale=stale, session=str(session), run=launched)
 
 
 @router.post("/admin/coverage/restore-daily-tracked", status_code=ACCEPTED)
 def restore_daily_tracked(launcher: Launching, session: Session = None) -> Launched:
     """Run the guided chain: members, tracked set, missing bars, indicators, history, coverage."""
-    return launcher.start("restore_daily_coverage", first=session)
+    return launcher.start(job_names.RESTORE, first=session)
 
 
 @router.post("/admin/backfill/index", status_code=ACCEPTED)
 def backfill_index(launcher: Launching, index: Index) -> Launched:
     """Fetch what the members of an index lack."""
-    return launcher.start("backfill_index", {"fetch_index": {"index": index}})
+    return launcher.start(job_names.BACKFILL_INDEX, {"fetch_index": {"index": index}})
 
 
 @router.post("/admin/indicators/refresh-index", status_code=ACCEPTED)
 def refresh_index(launcher: Launching, index: Index, session: Session = None) -> Launched:
     """Compute the snapshots of an index's members again."""
     return launcher.start(
-        "recompute_indicators", {"indicator_snapshots": {"scope": "index", "index": index}}, first=session
+        job_names.RECOMPUTE, {"indicator_snapshots": {"scope": "index", "index": index}}, first=session
     )
 
 
@@ -135,24 +146,19 @@ def refresh_index(launcher: Launching, index: Index, session: Session = None) ->
 def record_history(launcher: Launching, start: Start = None, end: End = None) -> Launched:
     """Record the history of a session or a range again, by default of the newest; only what differs is written."""
     ordered(start, end)
-    return launcher.start("record_history", first=start, last=end)
+    return launcher.start(job_names.RECORD, first=start, last=end)
 
 
 @router.post("/symbol/{symbol}/refresh", status_code=ACCEPTED, responses=documented(404))
 def refresh_symbol(launcher: Launching, symbol: SymbolPath) -> Launched:
     """Fetch what one tracked symbol lacks, and bring its snapshot and history up to date."""
-    return launcher.start("backfill_symbols", {"fetch_symbols": {"symbols": [tracked(launcher, symbol)]}})
+    return launcher.start(job_names.BACKFILL_SYMBOLS, {"fetch_symbols": {"symbols": [tracked(launcher, symbol)]}})
 
 
-@router.post("/backfill/5m")
+@router.post("/backfill/5m", responses=documented(501))
 def backfill_5m() -> None:
     """Not offered yet: only daily bars are stored."""
-    raise RequestError(
-        HTTPStatus.NOT_IMPLEMENTED,
-        "no-intraday-bars",
-        "there is no asset of 5-minute bars yet: only daily bars are fetched and stored"
-        " (/api/v1/market-data/admin/coverage/backfill-stale-daily)",
-    )
+    raise no_intraday_bars("5m")
 
 
 @router.post("/retention/enforce", status_code=ACCEPTED)
@@ -162,7 +168,7 @@ def enforce_retention(
     dry_run: Annotated[bool, Query(description="only say what would go")] = False,
 ) -> Launched:
     """Let go what is older than the settings keep it; daily bars and history are out of its reach."""
-    return launcher.start("enforce_retention", {"let_old_rows_go": {"dry_run": dry_run, "max_days_5m": max_days_5m}})
+    return launcher.start(job_names.RETENTION, {"let_old_rows_go": {"dry_run": dry_run, "max_days_5m": max_days_5m}})
 
 
 def tracked(launcher: Launching, symbol: str) -> str:

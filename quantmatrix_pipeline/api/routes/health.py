@@ -17,7 +17,7 @@ from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import machine, stored
 from quantmatrix_pipeline.health.finding import Finding, Verdict, bad, ok
 from quantmatrix_pipeline.health.unattended import is_running, unattended
-from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.settings import VENDORS, Settings
 from quantmatrix_pipeline.warehouse import migrations, vital_signs
 
 router = APIRouter(tags=["operations"])
@@ -45,6 +45,7 @@ def health(door: OpenDoor, in_force: CurrentSettings, admin: MaybeAdmin, respons
             timestamp=now,
             scheduler_running=False,
             database="away",
+            vendors={},
             heartbeats={},
             components=_shown([*findings, bad("database", str(error))], admin),
         )
@@ -64,6 +65,7 @@ def health(door: OpenDoor, in_force: CurrentSettings, admin: MaybeAdmin, respons
         timestamp=now,
         scheduler_running=running,
         database="ok",
+        vendors={name: signs.circuits.get(name, "closed") for name in VENDORS if in_force.settings.vendor(name).usable},
         heartbeats={name: (now - beat_at).total_seconds() for name, (beat_at, _) in signs.beats.items()},
         components=_shown(findings, admin),
     )

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.api.admin import Admin, RunningDagster
+from quantmatrix_pipeline.api.models.admin import Launched
 from quantmatrix_pipeline.api.models.schedules import (
     ChangeBody,
     ComingBody,
     EditedBody,
-    LaunchedBody,
     NamedEntry,
     PreviewBody,
     RunNow,
@@ -26,12 +26,14 @@ from quantmatrix_pipeline.api.models.schedules import (
     TickBody,
 )
 from quantmatrix_pipeline.api.parameters import CurrentSettings
-from quantmatrix_pipeline.api.problems import RequestError, documented
+from quantmatrix_pipeline.api.problems import RequestError, documented, refused
+from quantmatrix_pipeline.api.tasks import Launching, launched
 from quantmatrix_pipeline.dagster_client import Instigator, schedules
 from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError
+from quantmatrix_pipeline.job_names import REFRESH_COVERAGE
 from quantmatrix_pipeline.schedules import launching
 from quantmatrix_pipeline.schedules.editing import Edited, Editor
-from quantmatrix_pipeline.schedules.entry import NAME, Entry
+from quantmatrix_pipeline.schedules.entry import EXCHANGE, NAME, Cron, Entry, Zone
 from quantmatrix_pipeline.schedules.file import FINGERPRINT, in_force
 from quantmatrix_pipeline.schedules.preview import Coming, conditions, preview
 from quantmatrix_pipeline.schedules.text import written
@@ -42,6 +44,9 @@ from quantmatrix_pipeline.warehouse.locate import locate
 router = APIRouter(prefix="/admin/schedules", tags=["admin"], responses=documented(401, 403))
 
 Name = Annotated[str, Path(description="a schedule", pattern=NAME, examples=["nightly_chain"])]
+NameQuery = Annotated[str, Query(description="a schedule", pattern=NAME)]
+MaybeName = Annotated[str | None, Query(description="a schedule", pattern=NAME)]
+Task = Annotated[str | None, Query(description="one of /market-data/admin/tasks; instead of a name")]
 
 
 def _writer(in_force: CurrentSettings) -> Iterator[Warehouse]:
@@ -74,6 +79,7 @@ def list_schedules(admin: Admin, settings: CurrentSettings, dagster: RunningDags
     )
 
 
+@router.post("/export", response_class=Response, responses={200: {"content": {"application/yaml": {}}}})
 @router.get("/export", response_class=Response, responses={200: {"content": {"application/yaml": {}}}})
 def export(admin: Admin, settings: CurrentSettings) -> Response:
     """Return the schedules in force as the file that `/import` takes."""
@@ -107,6 +113,47 @@ def import_all(
 def preview_of(admin: Admin, settings: CurrentSettings, entry: Entry) -> PreviewBody:
     """Return the next ten ticks of an entry that need not be in force; nothing is changed."""
     return _preview(entry, preview(entry, launching.exchange(settings.settings), clock.now()))
+
+
+@router.get("/preview", responses=documented(404, 422))
+def coming_by_query(
+    admin: Admin,
+    settings: CurrentSettings,
+    dagster: RunningDagster,
+    name: MaybeName = None,
+    cron: Annotated[Cron | None, Query(description="in five fields; instead of a name")] = None,
+    timezone: Annotated[Zone, Query(description="of the cron; exchange: that of QM_CALENDAR")] = EXCHANGE,
+) -> PreviewBody:
+    """Return the next ten ticks of the schedule `name`, or of a cron in a time zone."""
+    if name is not None:
+        return coming(admin, settings, dagster, name)
+    if cron is None:
+        raise refused([("name", "name a schedule, or a cron and its timezone")])
+    return preview_of(admin, settings, Entry(job=REFRESH_COVERAGE, cron=cron, timezone=timezone))
+
+
+@router.post("/pause", responses=documented(404, 409, 422, 503))
+def pause_by_query(editor: Editing, name: NameQuery) -> SwitchedBody:
+    """Do what `/{name}/pause` does."""
+    return pause(editor, name)
+
+
+@router.post("/resume", responses=documented(404, 409, 422, 503))
+def resume_by_query(editor: Editing, name: NameQuery) -> SwitchedBody:
+    """Do what `/{name}/resume` does."""
+    return resume(editor, name)
+
+
+@router.post("/run-now", status_code=HTTPStatus.ACCEPTED, responses=documented(404, 409, 422, 501, 503))
+def run_now_by_query(
+    editor: Editing, launcher: Launching, name: MaybeName = None, task: Task = None, of: RunNow | None = None
+) -> Launched:
+    """Do what `/{name}/run-now` does; or launch a task, by its name or a former one, as `/admin/tasks/run` does."""
+    if name is not None:
+        return run_now(editor, name, of)
+    if task is None:
+        raise refused([("name", "name a schedule, or a task")])
+    return launcher.start_named(task, {}, session=of.session if of else None)
 
 
 @router.post("", status_code=HTTPStatus.CREATED, responses=documented(409, 422, 503))
@@ -167,10 +214,10 @@ def resume(editor: Editing, name: Name) -> SwitchedBody:
 
 
 @router.post("/{name}/run-now", status_code=HTTPStatus.ACCEPTED, responses=documented(404, 409, 422, 503))
-def run_now(editor: Editing, name: Name, of: RunNow | None = None) -> LaunchedBody:
+def run_now(editor: Editing, name: Name, of: RunNow | None = None) -> Launched:
     """Launch a schedule's run now, whatever its conditions are, and return the run's id, which can be polled."""
     entry = in_force(editor.settings).entry(name)
-    run_id = launching.run_now(
+    done = launching.run_now(
         editor.dagster,
         editor.warehouse,
         editor.settings,
@@ -180,7 +227,7 @@ def run_now(editor: Editing, name: Name, of: RunNow | None = None) -> LaunchedBo
         clock.now(),
         of.session if of else None,
     )
-    return LaunchedBody(run_id=run_id, url=editor.dagster.page(run_id))
+    return launched(editor.dagster, done.run_id, done.job, done.sessions)
 
 
 def _running(dagster: RunningDagster) -> tuple[dict[str, Instigator], str | None]:

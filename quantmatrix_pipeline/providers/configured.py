@@ -1,4 +1,4 @@
-"""What the settings say of the vendors, for a terminal: who may be asked, how often, and in which order."""
+"""What the settings say of the vendors, for people: who may be asked, how often, and in which order."""
 
 from __future__ import annotations
 
