@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster_shared.error import SerializableErrorInfo
 
-from quantmatrix_pipeline.resources.causes import cause, error_class, timeout
+from quantmatrix_pipeline.resources.causes import cause, error_class, timed_out
 
 STOPPED_BY_CHECK = "DagsterAssetCheckFailedError"
 
@@ -42,7 +42,7 @@ def failure(instance: DagsterInstance, run: DagsterRun) -> Failure | None:
     if run.status not in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED):
         return None
     steps = _failed_steps(instance, run.run_id)
-    if said := timed_out(instance, run):
+    if said := timed_out(instance, run.run_id):
         # The step in which it stood failed as well, of being interrupted.
         return Failure(said, timed_out=True, steps=steps)
     if run.status is DagsterRunStatus.CANCELED:
@@ -50,16 +50,6 @@ def failure(instance: DagsterInstance, run: DagsterRun) -> Failure | None:
     error = _error(instance, run.run_id)
     stopped = error is not None and _innermost(error).cls_name == STOPPED_BY_CHECK
     return Failure(_cause(instance, run.run_id, error), error_class(error), stopped_by_check=stopped, steps=steps)
-
-
-def timed_out(instance: DagsterInstance, run: DagsterRun) -> str | None:
-    """Return the cause of a run that Dagster ended since it took too long; None: that is not what ended it.
-
-    Such a run is a failure by what the monitoring writes, canceled by what its own process writes, whoever is later.
-    """
-    said = {DagsterEventType.RUN_CANCELING, DagsterEventType.RUN_FAILURE}
-    messages = [e.dagster_event.message for e in instance.all_logs(run.run_id, of_type=said) if e.dagster_event]
-    return next((found for message in messages if (found := timeout(message))), None)
 
 
 def _error(instance: DagsterInstance, run_id: str) -> SerializableErrorInfo | None:

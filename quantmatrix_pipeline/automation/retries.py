@@ -23,9 +23,9 @@ from dagster._core.definitions.target import ExecutableDefinition
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.attempts import ATTEMPT, RETRY_OF, attempt, due, ended, launched_again
 from quantmatrix_pipeline.automation.facts import DagsterFacts
-from quantmatrix_pipeline.automation.failures import timed_out
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
+from quantmatrix_pipeline.resources.causes import timed_out
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import busy, in_maintenance
 from quantmatrix_pipeline.schedules.entry import Entry
@@ -71,7 +71,7 @@ def _failed(instance: DagsterInstance, now: datetime) -> tuple[list[DagsterRun],
         at = due(run, ended(record))
         if at is None or launched_again(instance, run):
             continue
-        if run.status is DagsterRunStatus.CANCELED and not timed_out(instance, run):
+        if run.status is DagsterRunStatus.CANCELED and not timed_out(instance, run.run_id):
             continue
         if at <= now:
             runs.append(run)

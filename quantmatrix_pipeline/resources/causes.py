@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dagster import DagsterEventType, DagsterInstance
 from dagster_shared.error import SerializableErrorInfo
 
 from quantmatrix_pipeline import errors
@@ -34,6 +35,16 @@ def timeout(message: str | None) -> str | None:
     """Return the cause where an event's message says that a run is ended since it took too long; None: it does not."""
     found = _TIMEOUT.search(message or "")
     return None if found is None else f"Exceeded {found[1]}."
+
+
+def timed_out(instance: DagsterInstance, run_id: str) -> str | None:
+    """Return the cause of a run that Dagster ended, or is ending, since it took too long; None: it does no such thing.
+
+    Such a run is a failure by what the monitoring writes, canceled by what its own process writes, whoever is later.
+    """
+    said = {DagsterEventType.RUN_CANCELING, DagsterEventType.RUN_FAILURE}
+    messages = [e.dagster_event.message for e in instance.all_logs(run_id, of_type=said) if e.dagster_event]
+    return next((found for message in messages if (found := timeout(message))), None)
 
 
 def exit_code(error: SerializableErrorInfo | None) -> int:

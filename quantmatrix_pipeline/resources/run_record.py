@@ -17,12 +17,13 @@ from dagster import (
     DagsterRun,
     EventLogEntry,
 )
+from dagster._core.execution.plan.objects import ErrorSource
 
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.dagster_client.shown_tags import shown
 from quantmatrix_pipeline.errors import WarehouseError
-from quantmatrix_pipeline.resources.causes import cause
+from quantmatrix_pipeline.resources.causes import cause, timed_out
 from quantmatrix_pipeline.resources.counted import counted
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import runs
@@ -85,7 +86,10 @@ class Recorder:
         elif event.event_type is DagsterEventType.STEP_SUCCESS:
             self._step_seconds[str(event.step_key)] = round(event.step_success_data.duration_ms / 1000, 3)
         elif event.event_type is DagsterEventType.STEP_FAILURE:
-            self._error = self._error or f"step {event.step_key}: {cause(event.step_failure_data.error)}"
+            failed = event.step_failure_data
+            self._error = self._error or f"step {event.step_key}: {cause(failed.error)}"
+            if failed.error_source is ErrorSource.INTERRUPT and timed_out(self._instance, self._run_id):
+                self._end("failure", entry)  # what ends the run is written by Dagster's daemon, and not heard here
 
     def _check(self, evaluation: AssetCheckEvaluation) -> None:
         """Say on the run how many checks failed: those that block nothing leave it a success."""
@@ -96,6 +100,8 @@ class Recorder:
 
     def _end(self, status: str, entry: EventLogEntry) -> None:
         error = self._error or (_why(entry.dagster_event) if status != "success" else None)
+        if status != "success" and (hung := timed_out(self._instance, self._run_id)):
+            status, error = "failure", hung
         try:
             runs.end(
                 self._warehouse,

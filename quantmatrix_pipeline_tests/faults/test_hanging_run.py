@@ -61,6 +61,8 @@ def test_a_run_that_hangs_is_ended_at_its_timeout_and_told_once(
             time.sleep(75)  # two more ticks of those who tell, and many of who would start it again
             ended = run(dagster, hung)
             assert [each.run_id for each in runs(dagster, job=JOB)] == [hung]
+            row = held.execute("SELECT status, error FROM runs WHERE run_id = %s", (hung,)).fetchone()
+            assert row == ("failure", "Exceeded maximum runtime of 20 seconds.")
     assert ended.status in ("FAILURE", "CANCELED"), "who has the last word is open"
     assert ended.seconds is not None
     assert ended.seconds < 60

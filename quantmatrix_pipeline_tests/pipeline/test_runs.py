@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterExecutionInterruptedError, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from quantmatrix_pipeline.automation import run_reports
 from quantmatrix_pipeline.automation.alerts import RUNS
@@ -124,3 +124,18 @@ def test_a_run_bears_how_many_of_its_checks_failed_though_it_is_a_success(
     assert len(failed) >= 1
     tags = [(instance.get_run_by_id(run.run_id) or pytest.fail("no run")).tags for run in (well, poor)]
     assert [found[FAILED_CHECKS] for found in tags] == ["0", str(len(failed))]
+
+
+def test_a_run_that_its_timeout_ended_is_written_down_as_a_failure_with_that_cause(
+    chain: Chain, folder: Folder, warehouse: Warehouse, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*_: object, **__: object) -> None:
+        (run,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+        instance.report_run_canceling(run, "Canceling due to exceeding maximum runtime of 60 seconds.")
+        raise DagsterExecutionInterruptedError
+
+    folder.write(walk(["SPY"], DAYS))
+    monkeypatch.setattr("quantmatrix_pipeline.assets.coverage.coverage_as_of", hang)
+    ended = chain.run(TONIGHT, job="refresh_coverage")
+    assert (instance.get_run_by_id(ended.run_id) or pytest.fail("no run")).status is DagsterRunStatus.CANCELED
+    assert _status(warehouse) == {ended.run_id: ("failure", "Exceeded maximum runtime of 60 seconds.")}
