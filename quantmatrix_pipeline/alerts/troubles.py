@@ -129,19 +129,21 @@ def stale(assets: Sequence[str], state: str, owners: Sequence[str] = ()) -> Grou
     return Group(troubles, owners=tuple(owners))
 
 
-def failing(ticks: Mapping[str, str]) -> tuple[Group, ...]:
+def failing(ticks: Mapping[str, str], owners: Sequence[str] = ()) -> tuple[Group, ...]:
     """Return a group for each cause for which ticks fail.
 
     Parameters
     ----------
     ticks
         Name of a schedule or sensor -> what its last tick failed with.
+    owners
+        Whose they are.
     """
     by_cause: dict[str, list[Trouble]] = {}
     for name, cause in ticks.items():
         trouble = Trouble(f"{Kind.FAILING_TICK}:{name}", Kind.FAILING_TICK, f"tick:{name}", cause)
         by_cause.setdefault(fingerprint(cause), []).append(trouble)
-    return tuple(Group(tuple(troubles)) for troubles in by_cause.values())
+    return tuple(Group(tuple(troubles), owners=tuple(owners)) for troubles in by_cause.values())
 
 
 def _of(run: Run) -> list[Trouble]:

@@ -8,6 +8,7 @@ from quantmatrix_pipeline.alerts import troubles
 from quantmatrix_pipeline.alerts.deliver import instant
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.alerts.tell import tell
+from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.resources.platform import Platform
 
 LASTING_SECONDS = 180.0  # a database that restarts, or a file that is being written, is no news
@@ -37,7 +38,7 @@ def tell_of_ticks(
             platform.warehouse,
             Policy.of(platform.settings),
             instant(),
-            groups=troubles.failing(lasting),
+            groups=troubles.failing(lasting, (OWNER,)),
             well=[f"tick:{name}" for name in sorted(ended) if name in on],
             over=[f"tick:{name}" for name in sorted(ended) if name not in on],
         )

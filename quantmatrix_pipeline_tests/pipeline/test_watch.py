@@ -22,6 +22,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
+from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.automation.alerts import DELIVERY
 from quantmatrix_pipeline.health.unattended import WATCH, unattended
 from quantmatrix_pipeline.warehouse import vital_signs
@@ -125,7 +126,8 @@ def test_ticks_that_fail_for_three_minutes_are_told_once_per_cause_and_so_is_tha
     )
     why = "QuantMatrixError: /data/files: permission denied"
     with hook() as server:
-        monkeypatch.setenv("QM_DISCORD_WEBHOOK", server.url)
+        monkeypatch.setenv("DISCORD_WEBHOOK_SIGNALS", server.url)
+        monkeypatch.setenv("QM_ALERT_ROUTES", f"{OWNER}=signals")
         watch, delivery = Sensor(WATCH, instance), Sensor(DELIVERY, instance)
 
         def look() -> list[str]:
