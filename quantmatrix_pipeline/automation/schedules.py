@@ -25,6 +25,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
+from quantmatrix_pipeline.health.unattended import FILE_SENSOR
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
 from quantmatrix_pipeline.schedules.entry import Catalogue
@@ -35,7 +36,6 @@ from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse import schedules as claims
 
 SESSION_TAG = "quantmatrix/session"
-FILE_SENSOR = "schedules_file"
 SAME_SECONDS = 10.0
 
 
@@ -117,8 +117,8 @@ def sensors(jobs: Jobs) -> list[SensorDefinition]:
     @sensor(name=FILE_SENSOR, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
         """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing."""
-        tables.beat(platform.warehouse, FILE_SENSOR, clock.now())
         fault = keep_good(platform.settings, jobs)
+        tables.beat(platform.warehouse, FILE_SENSOR, clock.now(), {"fault": fault} if fault else None)
         if fault is None:
             return SkipReason("the schedules file is right, and a copy of it kept")
         context.log.error(f"the last good schedules stay in force: {fault}")

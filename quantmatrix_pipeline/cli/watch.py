@@ -9,7 +9,7 @@ from rich.console import Console
 
 from quantmatrix_pipeline.dagster_client import Dagster, reload_location, schedules
 from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError
-from quantmatrix_pipeline.schedules.file import FINGERPRINT, in_force, version
+from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force, version
 from quantmatrix_pipeline.settings import Reloading
 
 LOOK_SECONDS = 2.0
@@ -47,7 +47,13 @@ def _load(source: Reloading) -> str | None:
     if found.fault:
         return f"the last good schedules stay in force: {found.fault}"
     dagster = Dagster.of(settings)
-    if all(schedule.tags.get(FINGERPRINT) == found.fingerprint for schedule in schedules(dagster, ticks=0).values()):
+    if _are_loaded(found, dagster):
         return None
     reload_location(dagster)
+    if not _are_loaded(found, dagster):  # it knows the jobs, which this process doesn't
+        return f"the last good schedules stay in force: `qm schedules validate` says what is wrong with {found.file}"
     return f"schedules     {found.file}, as changed"
+
+
+def _are_loaded(found: InForce, dagster: Dagster) -> bool:
+    return all(at.tags.get(FINGERPRINT) == found.fingerprint for at in schedules(dagster, ticks=0).values())

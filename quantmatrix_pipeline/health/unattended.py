@@ -11,6 +11,8 @@ from quantmatrix_pipeline.health.finding import Finding, bad, note, ok
 
 # The sensor that notes how Dagster is, each minute, in the detail of its heartbeat.
 WATCH = "watch_dagster"
+# The one that says, in the same way, what of the schedules file keeps it from being in force.
+FILE_SENSOR = "schedules_file"
 
 # Who ticks every minute or oftener, and was silent for so long, is dead, or waits for one that is.
 SIGN_OF_LIFE = timedelta(minutes=5)
@@ -87,6 +89,8 @@ def unattended(beats: Beats, now: datetime, wall: float) -> list[Finding]:
         return [bad("daemon", f"sensors tick, and {WATCH} last did {since}: is it on in the Dagster UI?"), *schedules]
     if not schedules:
         schedules = [ok("schedules", f"{len(seen.due)} on, none late")]
+    if fault := beats.get(FILE_SENSOR, (now, {}))[1].get("fault"):
+        schedules.append(bad("schedules loaded", f"the last good ones stay in force: {fault}"))
     return [_daemon(seen, wall), _sensors(seen, wall), *schedules, *_failing(seen)]
 
 

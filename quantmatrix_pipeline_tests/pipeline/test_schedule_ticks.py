@@ -23,6 +23,7 @@ from quantmatrix_pipeline.schedules.decide import Launch
 from quantmatrix_pipeline.schedules.entry import Preflight
 from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import load
+from quantmatrix_pipeline.warehouse.coverage import heartbeats
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Folder, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor, schedule_tick
@@ -87,7 +88,7 @@ def test_missed_sessions_are_one_range_a_run_under_way_is_not_doubled_and_a_done
 
 
 def test_a_broken_file_takes_no_schedule_down_and_the_sensor_says_what_is_wrong(
-    installed: None, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: None, instance: DagsterInstance, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "ours.yaml"
     monkeypatch.setenv("QM_SCHEDULES_FILE", str(file))
@@ -105,6 +106,7 @@ def test_a_broken_file_takes_no_schedule_down_and_the_sensor_says_what_is_wrong(
     assert "ours.partition: restore_daily_coverage is about sessions; write newest or missed" in said
     assert "yours.partition: restate is about no session; leave newest away" in said
     assert 'yours.config: Received unexpected config entry "sinse" at path root:ops:record_what_is_due:config' in said
+    assert heartbeats(warehouse)["schedules_file"][1] == {"fault": said.partition("in force: ")[2]}
     with pytest.raises(ConfigurationError, match="sinse"):
         validate(file)
     (schedule,) = build_defs().get_repository_def().schedule_defs

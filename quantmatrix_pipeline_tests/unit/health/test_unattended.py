@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quantmatrix_pipeline.health.finding import Verdict
-from quantmatrix_pipeline.health.unattended import WATCH, is_running, unattended
+from quantmatrix_pipeline.health.unattended import FILE_SENSOR, WATCH, is_running, unattended
 
 NOW = datetime(2021, 12, 31, 22, tzinfo=UTC)
 WALL = NOW.timestamp()
@@ -83,6 +83,13 @@ def test_one_silent_sensor_among_others_is_named_and_one_with_a_long_pause_is_no
 def test_a_tick_that_failed_is_told_with_its_reason() -> None:
     told = found(beats(failing={"nightly_chain": "KeyError: 'x'"}))
     assert told["tick of nightly_chain"] == (Verdict.BAD, "the last one failed: KeyError: 'x'")
+
+
+def test_schedules_that_dagster_did_not_take_are_told_with_what_is_wrong() -> None:
+    assert "schedules loaded" not in found(beats() | {FILE_SENSOR: (NOW, {})})
+    told = found(beats() | {FILE_SENSOR: (NOW, {"fault": "ours.partition: newest or missed"})})
+    expected = "the last good ones stay in force: ours.partition: newest or missed"
+    assert told["schedules loaded"] == (Verdict.BAD, expected)
 
 
 def test_a_watch_that_is_off_while_others_tick_is_told_and_one_that_comes_later_is_no_fault() -> None:
