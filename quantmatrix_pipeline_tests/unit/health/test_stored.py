@@ -14,7 +14,7 @@ NOW = datetime(2021, 12, 31, 22, tzinfo=UTC)
 
 
 def signs(*refused: RefusedMembers, circuits: dict[str, str] | None = None) -> VitalSigns:
-    return VitalSigns(NOW, {}, {}, refused, circuits or {}, {})
+    return VitalSigns(NOW, {}, {}, refused, dict.fromkeys(circuits or {}, "open"), circuits or {})
 
 
 def test_a_migration_may_be_pending_edited_or_of_a_newer_release() -> None:
