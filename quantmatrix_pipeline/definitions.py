@@ -18,7 +18,18 @@ from quantmatrix_pipeline.assets import (
     universe,
 )
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import alerts, backfill, digest, jobs, known_jobs, retries, schedules, stale, watch
+from quantmatrix_pipeline.automation import (
+    alerts,
+    backfill,
+    digest,
+    jobs,
+    known_jobs,
+    retries,
+    schedules,
+    skipped_ticks,
+    stale,
+    watch,
+)
 from quantmatrix_pipeline.automation import backup as backup_jobs
 from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
@@ -75,6 +86,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
             *backfill.sensors(),
             *schedules.sensors(known),
             *retries.sensors(all_jobs),
+            *skipped_ticks.sensors(settings, all_jobs, known),
             *alerts.build(),
             *watch.build(),
         ],

@@ -146,6 +146,10 @@ class WarehouseError(QuantMatrixError):
     exit_code = 4
 
 
+class TimeBudgetExceeded(WarehouseError):
+    """Who asked may take only so long, and the database was not done by then."""
+
+
 class WarehouseUnavailable(WarehouseError):
     """The database does not answer."""
 

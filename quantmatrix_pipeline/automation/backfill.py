@@ -33,7 +33,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.metadata import would_fetch
 from quantmatrix_pipeline.automation.symbols import StretchConfig, stretch
 from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
-from quantmatrix_pipeline.automation.watching import UNDER_WAY
+from quantmatrix_pipeline.automation.watching import UNDER_WAY, chain_under_way
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.dagster_client.session_tags import written
 from quantmatrix_pipeline.ingest.backfill import ask, work
@@ -154,6 +154,8 @@ def sensors() -> list[SensorDefinition]:
         session = platform.newest_session()
         if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):
             return SkipReason(f"{session} has just closed; its chain comes first")
+        if chain_under_way(context.instance):
+            return SkipReason("a chain is under way, before which the queue's work stands back")
         queued = queue.enqueue(
             platform.warehouse, queue.open_gaps(platform.warehouse), origin="gaps", priority=0, now=now
         )

@@ -28,8 +28,9 @@ from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
 from quantmatrix_pipeline.health.unattended import FILE_SENSOR
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
+from quantmatrix_pipeline.schedules.editing import keep_good
 from quantmatrix_pipeline.schedules.entry import Catalogue
-from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force, keep_good
+from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force
 from quantmatrix_pipeline.schedules.jobs import Jobs
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -76,7 +77,7 @@ def _evaluate(
     number = context.log_key[-1] if context.log_key else ""
     if number.isdigit() and (holder := _taken(platform, name, at, number)):
         return SkipReason(f"already launched by another daemon ({holder}); there should be one")
-    return _request(catalogue, name, decided, at)
+    return request(catalogue, name, decided, at)
 
 
 def _taken(platform: Platform, name: str, at: datetime, number: str) -> str | None:
@@ -93,7 +94,8 @@ def _taken(platform: Platform, name: str, at: datetime, number: str) -> str | No
     return None
 
 
-def _request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> RunRequest:
+def request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> RunRequest:
+    """Return the run of an entry's tick at `at`, in the entry's zone; the same one has the same key."""
     entry = catalogue.schedules[name]
     tags = entry.run_tags(name)
     about, partition = f"{at:%Y-%m-%dT%H:%M}", None
@@ -116,12 +118,17 @@ def sensors(jobs: Jobs) -> list[SensorDefinition]:
 
     @sensor(name=FILE_SENSOR, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
     def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
-        """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing."""
-        fault = keep_good(platform.settings, jobs)
-        tables.beat(platform.warehouse, FILE_SENSOR, clock.now(), {"fault": fault} if fault else None)
-        if fault is None:
+        """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing.
+
+        What was changed in the file by hand is recorded.
+        """
+        now = clock.now()
+        found = keep_good(platform.settings, platform.warehouse, now, jobs)
+        tables.beat(platform.warehouse, FILE_SENSOR, now, {"fault": found.fault} if found.fault else None)
+        trouble = found.trouble
+        if trouble is None:
             return SkipReason("the schedules file is right, and a copy of it kept")
-        context.log.error(f"the last good schedules stay in force: {fault}")
-        return SkipReason(f"the last good schedules stay in force: {fault}")
+        context.log.error(trouble)
+        return SkipReason(trouble)
 
     return [schedules_file]

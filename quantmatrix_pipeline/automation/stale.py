@@ -55,6 +55,8 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
             return SkipReason(f"{len(every)} stale as of {session}, which has just closed; its chain comes first")
         if tables.newest(platform.warehouse) is None:
             return SkipReason("no chain has run yet: the first load is restore_daily_coverage's work")
+        if chain_under_way(context.instance):
+            return SkipReason(f"{len(every)} stale as of {session}; a run that may fetch them is under way")
         stale = sorted(set(every).difference(universe.never_asked(platform.warehouse)))
         if not stale:
             return SkipReason(f"{len(every)} without bars are new: {NEW} has them fetched")

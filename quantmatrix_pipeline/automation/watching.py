@@ -1,8 +1,7 @@
-"""What the sensors that launch backfills share: how a set is tried, what became of a run, how long a tick may take."""
+"""What the sensors that launch backfills share: how a set is tried, and what became of a run."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
@@ -13,7 +12,6 @@ from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, beat
 from quantmatrix_pipeline.job_names import REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
 
-TICK_SECONDS = 20.0  # what a look took longer for is old; the next tick looks anew
 UNDER_WAY = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -24,7 +22,7 @@ UNDER_WAY = [
 
 
 class Look:
-    """One tick of a sensor: it is alive, it has a time budget, and it goes on from what its cursor remembers."""
+    """One tick of a sensor: it is alive, and goes on from what its cursor remembers."""
 
     def __init__(
         self, sensor: str, platform: Platform, instance: DagsterInstance, cursor: str | None, now: datetime
@@ -34,7 +32,6 @@ class Look:
         self._platform = platform
         self._instance = instance
         self._now = now
-        self._began = time.monotonic()
         beat(platform.warehouse, sensor, self.attempts, now)
 
     def decide(self, session: date, things: Sequence[str], told: str, launch: RunRequest) -> SensorResult | SkipReason:
@@ -71,8 +68,6 @@ class Look:
             return SensorResult(run_requests=[tell], cursor=str(attempts))
         if out_of_calls := self._platform.out_of_calls():
             return SkipReason(f"{told}; postponed: {out_of_calls}")
-        if (took := time.monotonic() - self._began) > TICK_SECONDS:
-            return SkipReason(f"{told}; the look took {took:.0f} s of {TICK_SECONDS:.0f}: the next one decides")
         attempts = self.attempts.launched(session, what, self._now)
         beat(self._platform.warehouse, self._sensor, attempts, self._now)
         run = launch._replace(run_key=attempts.run_key(self._sensor))

@@ -1,4 +1,4 @@
-"""`qm reload`: read the settings' file again, say what is in force, and tell a running Dagster."""
+"""`qm reload`: read the files of settings and schedules again, say what is in force, and tell a running Dagster."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from quantmatrix_pipeline.errors import (
     QuantMatrixError,
 )
 from quantmatrix_pipeline.providers.configured import policies, shown, vendors
+from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import ENV_FILE, Reading, Settings, read
 
 
 def reload() -> None:
-    """Read the file that QM_ENV_FILE names again: policies, budgets and keys take force without a restart.
+    """Read the files of settings (QM_ENV_FILE) and of schedules again: what they say takes force without a restart.
 
-    A file that is wrong changes nothing: each fault is one line, and the exit code is 2. The read API notices a new
-    file by itself, and each run reads it when it starts; a Dagster UI that runs is asked to load its definitions anew.
+    Of settings, policies, budgets and keys do; a file of them that is wrong changes nothing: each fault is one line,
+    and the exit code is 2. The read API notices a new file by itself, and each run reads it when it starts; a Dagster
+    UI that runs is asked to load its definitions anew, and with them the schedules. Where their file is wrong, the
+    last good ones stay.
     """
     reading = read()
-    if reading.file is None:
-        raise ConfigurationError(
-            f"{ENV_FILE} is not set, so there is no file to read again; name one, or restart what should see a change"
-        )
     if reading.settings is None:
         errors = Console(stderr=True, soft_wrap=True)
         for fault in reading.faults:
@@ -39,12 +38,18 @@ def reload() -> None:
 
 
 def _show(reading: Reading, settings: Settings) -> None:
-    lines = [f"in force from {reading.file}, and from the environment, which wins"]
+    lines = [
+        f"in force from {reading.file}, and from the environment, which wins"
+        if reading.file
+        else f"in force from the environment alone, which takes a restart to change: {ENV_FILE} names no file"
+    ]
     for name, winner in reading.shadowed.items():
         why = "the environment sets it" if name == winner else f"{winner} wins"
         lines.append(f"{name} in the file is without effect: {why}")
     lines += [f"policy of {capabilities}: {shown(order, settings)}" for capabilities, order in policies(settings)]
     lines += [f"{vendor.name}: {state}" for vendor, state in vendors(settings)]
+    schedules = in_force(settings)
+    lines.append(f"schedules: {schedules.trouble or f'{len(schedules.catalogue.schedules)} of {schedules.file}'}")
     typer.echo("\n".join(lines))
 
 

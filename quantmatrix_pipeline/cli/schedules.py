@@ -231,7 +231,7 @@ def _what(tick: Coming) -> str:
 
 
 def _fault(found: InForce) -> str | None:
-    return f"broken   {found.fault}" if found.fault else None
+    return f"broken   {found.trouble}" if found.trouble else None
 
 
 def _behind(found: InForce, running: dict[str, Instigator]) -> str | None:

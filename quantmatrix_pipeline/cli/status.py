@@ -15,6 +15,7 @@ from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.coverage.standing import Standing, standing
 from quantmatrix_pipeline.coverage.state import BUCKETS, SHOWN_STALE
 from quantmatrix_pipeline.errors import WarehouseError
+from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse import audit, coverage_fill
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -45,14 +46,17 @@ def _computed_at(found: Standing) -> str:
 def status(as_json: AsJson = False) -> None:
     """The state in one line (session, ok or degraded, why, the job to press), then what the warehouse holds."""
     warehouse, found, report = _now()
+    broken = in_force(load()).trouble
     counts = RowCounter()(warehouse)
     totals = audit.totals(warehouse)
     if as_json:
-        body = {"coverage": report, "computed_at": _computed_at(found), "rows": counts}
+        body = {"coverage": report, "computed_at": _computed_at(found), "rows": counts, "schedules_file": broken}
         typer.echo(json.dumps(body, default=str))
         return
     console = Console(soft_wrap=True)
     console.print(found.headline, style="bold", highlight=False, markup=False)
+    if broken:
+        console.print(f"schedules file: {broken}", style="bold", highlight=False, markup=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, count in counts.items():
         table.add_row(name, f"{count:,}")

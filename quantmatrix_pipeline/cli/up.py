@@ -71,12 +71,15 @@ def _commands(settings: Settings, host: str, served: Path) -> dict[str, list[str
     file = settings.dagster_home / "workspace.yaml"
     file.write_text(WORKSPACE.format(socket=served, location=LOCATION))
     code = ["code-server", "start", "-m", "quantmatrix_pipeline.definitions", "--location-name", LOCATION]
+    code += ["-s", str(served), "--use-python-environment-entry-point"]
+    ui = ["-h", host, "-p", str(settings.ui_port)]
     workspace = ["-w", str(file)]
+    level = settings.log_level.lower()
     return {
-        CODE: [python, "-m", "dagster", *code, "-s", str(served), "--use-python-environment-entry-point"],
+        CODE: [python, "-m", "dagster", *code, "--log-level", level],
         "api": [python, "-m", "quantmatrix_pipeline.api"],
-        "ui": [python, "-m", "dagster_webserver", "-h", host, "-p", str(settings.ui_port), *workspace],
-        "daemon": [python, "-m", "dagster._daemon", "run", *workspace],
+        "ui": [python, "-m", "dagster_webserver", *ui, *workspace, "--dagster-log-level", level],
+        "daemon": [python, "-m", "dagster._daemon", "run", *workspace, "--log-level", level],
     }
 
 

@@ -22,6 +22,8 @@ def watch(source: Reloading, console: Console) -> None:
 
 def _watch(source: Reloading, console: Console) -> None:
     seen = version(source.current())
+    if trouble := in_force(source.current()).trouble:
+        console.print(trouble, highlight=False, markup=False)
     while True:
         time.sleep(LOOK_SECONDS)
         found = version(source.current())
@@ -45,7 +47,7 @@ def _load(source: Reloading) -> str | None:
     settings = source.current()
     found = in_force(settings)
     if found.fault:
-        return f"the last good schedules stay in force: {found.fault}"
+        return found.trouble
     dagster = Dagster.of(settings)
     if _are_loaded(found, dagster):
         return None
@@ -56,4 +58,7 @@ def _load(source: Reloading) -> str | None:
 
 
 def _are_loaded(found: InForce, dagster: Dagster) -> bool:
-    return all(at.tags.get(FINGERPRINT) == found.fingerprint for at in schedules(dagster, ticks=0).values())
+    loaded = schedules(dagster, ticks=0).values()
+    if not loaded:  # as where the file was broken when Dagster started
+        return not found.catalogue.schedules
+    return all(at.tags.get(FINGERPRINT) == found.fingerprint for at in loaded)

@@ -33,15 +33,19 @@ from quantmatrix_pipeline.warehouse.backfill import TIERS
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer
 
+TICK_SECONDS = 45.0  # Dagster gives up on a tick of 60, without saying what took so long
 BARS = (Capability.DAILY_BARS, Capability.GROUPED_BARS)
 
 
 class Platform(ConfigurableResource):  # type: ignore[type-arg]
-    """Everything a step needs, built from the environment when it is first asked for, anew in each run."""
+    """Everything a step needs, built from the environment when it is first asked for, anew in each run and tick."""
 
     _run_id: str | None = PrivateAttr(default=None)
+    _budget_seconds: float | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
+        # Of a schedule or a sensor there is no run.
+        self._budget_seconds = TICK_SECONDS if context.run is None else None
         self._run_id = None if context.run is None else context.run.run_id
         if context.run is not None and context.instance is not None:
             Recorder.begin(self.settings, context.instance, context.run)
@@ -52,7 +56,8 @@ class Platform(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        return open_writer(self.settings)
+        """The warehouse; in a tick one whose statements end when the tick's time is over."""
+        return open_writer(self.settings, budget_seconds=self._budget_seconds)
 
     @cached_property
     def calendar(self) -> TradingCalendar:

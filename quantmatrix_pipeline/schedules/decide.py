@@ -13,6 +13,8 @@ from quantmatrix_pipeline.errors import NotASession
 from quantmatrix_pipeline.schedules.cron import ticks
 from quantmatrix_pipeline.schedules.entry import After, Catalogue, Entry, Partition, Preflight
 
+PREFLIGHT, BUSY = "preflight", "already running"
+
 
 class Facts(Protocol):
     """What is known of runs, sessions and the machine when a tick is evaluated."""
@@ -96,8 +98,13 @@ def decide(
             return Skip(reason)
     for check in entry.preflight:
         if missing := facts.missing(check, now):
-            return Skip(f"preflight {check.value}: {missing}")
+            return Skip(f"{PREFLIGHT} {check.value}: {missing}")
     return wanted
+
+
+def may_pass(reason: str) -> bool:
+    """Tell whether a tick was skipped for what may be over before the next one: a preflight check, a run under way."""
+    return reason.startswith((f"{PREFLIGHT} ", f"{BUSY}: "))
 
 
 def in_maintenance(entry: Entry, local: datetime) -> str | None:
@@ -145,9 +152,9 @@ def busy(entry: Entry, name: str, facts: Facts) -> str | None:
     """Say why no further run of an entry may go beside those under way; None: it may."""
     if entry.safety.single_flight:
         if facts.under_way(job=entry.job):
-            return f"already running: a run of {entry.job} is under way"
+            return f"{BUSY}: a run of {entry.job} is under way"
     elif (count := facts.under_way(schedule=name)) >= entry.safety.max_concurrency:
-        return f"already running: {count} runs of {name} are under way, {entry.safety.max_concurrency} may be"
+        return f"{BUSY}: {count} runs of {name} are under way, {entry.safety.max_concurrency} may be"
     return None
 
 

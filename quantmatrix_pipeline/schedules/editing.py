@@ -14,8 +14,8 @@ from filelock import FileLock
 from quantmatrix_pipeline.dagster_client import Dagster, jobs, reload_location, wrong_config
 from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError, SchedulesInvalid
 from quantmatrix_pipeline.schedules.entry import Catalogue, Changed, Entry
-from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, replace
-from quantmatrix_pipeline.schedules.jobs import Job, misfits
+from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, last_recorded, replace
+from quantmatrix_pipeline.schedules.jobs import Job, Jobs, misfits
 from quantmatrix_pipeline.schedules.reading import parse
 from quantmatrix_pipeline.schedules.text import described, with_entry, written
 from quantmatrix_pipeline.settings import Settings
@@ -23,6 +23,7 @@ from quantmatrix_pipeline.warehouse import schedules as audit
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 LOCK_SECONDS = 30.0
+BY_HAND = "file"  # the actor of what was changed in the file itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ class Editor:
         SchedulesInvalid
             It has a fault; nothing is written.
         """
-        with self._lock():
+        with _lock(self.settings):
             catalogue, good = self._checked(text)
-            before = in_force(self.settings)
+            before = self._before(now)
             changes = _differences(before.catalogue, catalogue, self.actor, "import")
             for change in changes:
                 if change.schedule in catalogue.schedules:
@@ -109,21 +110,27 @@ class Editor:
             return self._write(text, changes, now, good=good, even_if_same=before.fault is not None)
 
     def _change(self, name: str, entry: Entry | None, now: datetime) -> Edited:
-        with self._lock():
-            before = in_force(self.settings)
+        with _lock(self.settings):
+            before = self._before(now)
             if before.fault:
                 raise SchedulesInvalid(
                     str(before.meant), [f"mend it, or import a whole one, before an entry is changed: {before.fault}"]
                 )
             was = before.catalogue.schedules.get(name)
-            action = "create" if was is None else "delete" if entry is None else "update"
             difference = differences(was, entry)
             if not difference:
                 return Edited(None, (), *self._load(before))
             text = _text(before)
             text = with_entry(text, name, entry and self._stamped(entry, now))
             _, good = self._checked(text)
-            return self._write(text, [audit.Change(self.actor, action, name, difference)], now, good=good)
+            changes = [audit.Change(self.actor, _action(was, entry), name, difference)]
+            return self._write(text, changes, now, good=good)
+
+    def _before(self, now: datetime) -> InForce:
+        """Return what is in force; what a hand has changed until now is recorded as that hand's."""
+        found = in_force(self.settings)
+        _record(self.settings, self.warehouse, found, now)
+        return found
 
     def _stamped(self, entry: Entry, now: datetime) -> Entry:
         return entry.model_copy(update={"changed": Changed(by=self.actor, at=now.replace(microsecond=0))})
@@ -157,6 +164,7 @@ class Editor:
             else:
                 replace(file, before)
             raise
+        replace(last_recorded(self.settings), text.encode())
         kept = last_good(self.settings)
         if good or not kept.exists():  # what nobody held against the jobs must not take the place of what works
             replace(kept, text.encode())
@@ -171,10 +179,53 @@ class Editor:
             return False, str(error)
         return True, None
 
-    def _lock(self) -> FileLock:
-        file = edited(self.settings)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_SECONDS)
+
+def keep_good(settings: Settings, warehouse: Warehouse, now: datetime, jobs: Jobs | None = None) -> InForce:
+    """Keep a copy of the file in force for when it is broken, and record what was changed in it by hand.
+
+    That is what differs from what was recorded last, also where it came with another file. Whoever asks first records
+    a difference, and nobody twice.
+
+    Parameters
+    ----------
+    settings, jobs
+        As of `in_force`.
+    warehouse
+        Where differences are recorded, with the rights of a writer.
+    now
+        When that is.
+    """
+    with _lock(settings):
+        found = in_force(settings, jobs)
+        _record(settings, warehouse, found, now)
+        kept = last_good(settings)
+        if found.fault is None and _content(kept) != found.text:
+            replace(kept, found.text.encode())
+    return found
+
+
+def _record(settings: Settings, warehouse: Warehouse, found: InForce, now: datetime) -> None:
+    before = _content(last_recorded(settings))
+    if found.fault is not None or before == found.text:
+        return
+    changes: list[audit.Change] = []
+    if before is not None:
+        try:
+            changes = _differences(parse(before, "recorded"), parse(found.text, str(found.file)), BY_HAND)
+        except SchedulesInvalid:  # recorded by another release: what is different can't be told
+            changes = []
+    with audit.recorded(warehouse, changes, now):
+        replace(last_recorded(settings), found.text.encode())
+
+
+def _content(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _lock(settings: Settings) -> FileLock:
+    """Return the lock of those who change the schedules file, or record how it was changed."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.data_dir.resolve() / ".schedules.lock", timeout=LOCK_SECONDS)
 
 
 def running_jobs(dagster: Dagster) -> dict[str, Job]:
@@ -200,14 +251,21 @@ def _plain(entry: Entry | None) -> Mapping[str, Any]:
     return {} if entry is None else {field: v for field, v in described(entry).items() if field != "changed"}
 
 
-def _differences(before: Catalogue, after: Catalogue, actor: str, action: str) -> list[audit.Change]:
-    names = {**before.schedules, **after.schedules}
-    found = {name: differences(before.schedules.get(name), after.schedules.get(name)) for name in names}
-    return [audit.Change(actor, action, name, difference) for name, difference in found.items() if difference]
+def _action(before: Entry | None, after: Entry | None) -> str:
+    return "create" if before is None else "delete" if after is None else "update"
+
+
+def _differences(before: Catalogue, after: Catalogue, actor: str, action: str | None = None) -> list[audit.Change]:
+    """Return a change for each entry that differs, as what `action` says, or as what was done to that entry."""
+    changes = []
+    for name in {**before.schedules, **after.schedules}:
+        was, now = before.schedules.get(name), after.schedules.get(name)
+        if difference := differences(was, now):
+            changes.append(audit.Change(actor, action or _action(was, now), name, difference))
+    return changes
 
 
 def _text(found: InForce) -> str:
     """Return the text of the entries in force, with its comments where the file holds just these."""
-    text = found.file.read_text(encoding="utf-8")
     # QM_NIGHTLY_CRON may have the last word on the packaged file; in a copy of it, what is in force is written down.
-    return text if parse(text, str(found.file)) == found.catalogue else written(found.catalogue)
+    return found.text if parse(found.text, str(found.file)) == found.catalogue else written(found.catalogue)

@@ -33,6 +33,8 @@ class InForce:
         The entries.
     file
         Where they were read.
+    text
+        What it held.
     meant
         The file that should be in force; another than `file` while it is broken.
     fault
@@ -41,6 +43,7 @@ class InForce:
 
     catalogue: Catalogue
     file: Path
+    text: str
     meant: Path
     fault: str | None
 
@@ -48,6 +51,15 @@ class InForce:
     def fingerprint(self) -> str:
         """What changes when an entry does."""
         return hashlib.sha256(self.catalogue.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the file that is meant, and what is in force meanwhile; None: nothing is wrong."""
+        if self.fault is None:
+            return None
+        if self.file == self.meant:
+            return f"nothing is scheduled, since no good file was in force before: {self.fault}"
+        return f"the last good schedules stay in force: {self.fault}"
 
     def entry(self, name: str) -> Entry:
         """Return an entry.
@@ -60,7 +72,7 @@ class InForce:
         try:
             return self.catalogue.schedules[name]
         except KeyError:
-            known = ", ".join(self.catalogue.schedules)
+            known = ", ".join(self.catalogue.schedules) or f"none: {self.trouble}"
             raise NoSuchSchedule(f"there is no schedule {name!r} in {self.file}; it has {known}") from None
 
 
@@ -80,11 +92,17 @@ def last_good(settings: Settings) -> Path:
     return settings.data_dir.resolve() / "schedules.last-good.yaml"
 
 
+def last_recorded(settings: Settings) -> Path:
+    """Return where the file is kept as it was when its differences were recorded last, by whatever hand they were."""
+    return settings.data_dir.resolve() / "schedules.recorded.yaml"
+
+
 def in_force(settings: Settings, jobs: Jobs | None = None) -> InForce:
     """Return the schedules in force.
 
-    A file that is broken or gone takes nothing down: what `keep_good` kept last is in force instead, and else what is
-    packaged.
+    A file that is broken or gone takes nothing down: what `editing.keep_good` kept last is in force instead. Where
+    nothing was kept yet, nothing is in force: what a file of one's own turns off must not begin to tick by a misprint
+    in it, and the nights that are missed until it is mended are made up for.
 
     Parameters
     ----------
@@ -95,34 +113,21 @@ def in_force(settings: Settings, jobs: Jobs | None = None) -> InForce:
     """
     meant = chosen(settings)
     try:
-        return InForce(_read(meant, settings, jobs), meant, meant, None)
+        return InForce(*_read(meant, settings, jobs), meant, None)
     except SchedulesInvalid as error:
         fault = str(error)
-    for other in (last_good(settings), PACKAGED):
-        try:
-            return InForce(_read(other, settings, jobs), other, meant, fault)
-        except SchedulesInvalid:
-            continue
-    raise SchedulesInvalid(str(PACKAGED), ["the packaged file itself is broken; install the package again"])
+    try:
+        return InForce(*_read(last_good(settings), settings, jobs), meant, fault)
+    except SchedulesInvalid:
+        return InForce(Catalogue(version=1, schedules={}), meant, "", meant, fault)
 
 
 def look(settings: Settings, jobs: Jobs | None = None) -> Finding:
     """Return whether the file that should be in force is; `jobs` as in `in_force`."""
     found = in_force(settings, jobs)
-    if found.fault:
-        return bad("schedules file", f"those of {found.file.name} stay in force: {found.fault}")
+    if found.trouble:
+        return bad("schedules file", found.trouble)
     return ok("schedules file", f"{len(found.catalogue.schedules)} of {found.file}")
-
-
-def keep_good(settings: Settings, jobs: Jobs | None = None) -> str | None:
-    """Keep a copy of the file in force for when it is broken; return what is wrong with it now, None if nothing."""
-    found = in_force(settings, jobs)
-    kept = last_good(settings)
-    if found.fault is None:
-        text = found.file.read_bytes()
-        if not kept.exists() or kept.read_bytes() != text:
-            replace(kept, text)
-    return found.fault
 
 
 def version(settings: Settings) -> Version:
@@ -148,7 +153,7 @@ def replace(file: Path, content: bytes) -> None:
     new.replace(file)
 
 
-def _read(file: Path, settings: Settings, jobs: Jobs | None) -> Catalogue:
+def _read(file: Path, settings: Settings, jobs: Jobs | None) -> tuple[Catalogue, Path, str]:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -162,6 +167,10 @@ def _read(file: Path, settings: Settings, jobs: Jobs | None) -> Catalogue:
         raise SchedulesInvalid(str(file), faults)
     if file == PACKAGED and settings.nightly_cron is not None:
         # Whoever keeps schedules of their own says it there.
-        nightly = catalogue.schedules[NIGHTLY].model_copy(update={"cron": checked(settings.nightly_cron)})
+        try:
+            cron = checked(settings.nightly_cron)
+        except ValueError as error:
+            raise SchedulesInvalid("QM_NIGHTLY_CRON", [str(error)]) from None
+        nightly = catalogue.schedules[NIGHTLY].model_copy(update={"cron": cron})
         catalogue = catalogue.model_copy(update={"schedules": {**catalogue.schedules, NIGHTLY: nightly}})
-    return catalogue
+    return catalogue, file, text

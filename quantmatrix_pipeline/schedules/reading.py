@@ -7,9 +7,33 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from quantmatrix_pipeline.errors import SchedulesInvalid
 from quantmatrix_pipeline.schedules.entry import Catalogue
+
+_SAID = {  # what pydantic calls a fault -> how it is said here, of the value and of what the fault names
+    "extra_forbidden": "there is no such field",
+    "missing": "it must be there",
+    "int_type": "{value} is no whole number",
+    "int_parsing": "{value} is no whole number",
+    "int_from_float": "{value} is no whole number",
+    "bool_type": "{value} is neither true nor false",
+    "bool_parsing": "{value} is neither true nor false",
+    "string_type": "{value} is no text",
+    "string_too_long": "it is longer than {max_length} characters",
+    "string_pattern_mismatch": "{value} is no name: a letter, then letters, digits and underscores, 60 at most",
+    "greater_than_equal": "{value} is less than {ge}",
+    "less_than_equal": "{value} is more than {le}",
+    "enum": "{value} is none of {expected}",
+    "literal_error": "{value} is none of {expected}",
+    "dict_type": "{value} is no list of fields with their values",
+    "model_type": "{value} is no list of fields with their values",
+    "tuple_type": "{value} is no list",
+    "datetime_parsing": "{value} is no local time such as 2026-12-24T00:00",
+    "datetime_from_date_parsing": "{value} is no local time such as 2026-12-24T00:00",
+    "datetime_type": "{value} is no local time such as 2026-12-24T00:00",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,9 +98,14 @@ def faults_of(error: ValidationError) -> list[str]:
     faults = []
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"] if part not in ("schedules", "[key]")) or "the file"
-        message = "there is no such field" if fault["type"] == "extra_forbidden" else fault["msg"]
-        faults.append(f"{place}: {message.removeprefix('Value error, ')}")
+        faults.append(f"{place}: {_said(fault)}")
     return faults
+
+
+def _said(fault: ErrorDetails) -> str:
+    if (plain := _SAID.get(fault["type"])) is None:
+        return fault["msg"].removeprefix("Value error, ")
+    return plain.format(value=repr(fault["input"]), **fault.get("ctx", {}))
 
 
 def _across(catalogue: Catalogue) -> list[str]:

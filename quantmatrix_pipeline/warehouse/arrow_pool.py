@@ -24,7 +24,7 @@ _SESSION = """
            set_config('default_transaction_read_only', 'on', false)
 """
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exceptions, and the server is going down or coming up
-_CANCELLED = "57014"
+CANCELED = "57014"
 _OVERLOADED = "53"  # out of connections, memory or disk
 _KNOWN_NO_MORE = "QM001"  # raised by require_bars_known_at()
 _UNDEFINED = ("42P01", "42703")  # table, column
@@ -116,7 +116,7 @@ class ArrowPool:
         state = error.sqlstate or ""
         if state in _UNDEFINED:
             return self._unavailable(LookupError(NO_TABLES))
-        if state == _CANCELLED:
+        if state == CANCELED:
             return self._unavailable(TimeoutError(f"it took longer than {STATEMENT_SECONDS} s over a statement"))
         if state.startswith(_OVERLOADED):
             return self._unavailable(error)

@@ -12,11 +12,11 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import sqlalchemy as sa
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from quantmatrix_pipeline.errors import ChainBusy, WarehouseUnavailable
-from quantmatrix_pipeline.warehouse.arrow_pool import NO_TABLES, ArrowPool, refused
+from quantmatrix_pipeline.errors import ChainBusy, TimeBudgetExceeded, WarehouseUnavailable
+from quantmatrix_pipeline.warehouse.arrow_pool import CANCELED, NO_TABLES, ArrowPool, refused
 
 # Writers take the lock of the table family that they write, always in this order, so that no two wait for each other.
 LOCKS = {"universe": 7101, "bars_1d": 7102, "history": 7103, "breadth": 7104, "gaps": 7105, "backfill": 7106}
@@ -25,6 +25,9 @@ LOCKS |= {"backup": 7124}  # writes no table; of two backups at once one would r
 # The driver encodes a batch whole, then sends it. Small batches let the server store one while the next is encoded,
 # which saves a fifth of a large COPY.
 COPY_ROWS = 2048
+
+_MAY_TAKE = sa.text("SELECT set_config('statement_timeout', :ms, true)")
+LEAST_SECONDS = 5.0  # of a statement after the end of a time budget: what was done by then is still written down
 
 _SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=300000 -c lock_timeout=900000"
 
@@ -93,11 +96,16 @@ class Warehouse:
         A `postgresql://` URL. Which rights it carries decides what can be done: the read API opens one as `qm_reader`.
     read_only
         Whether every transaction is read only, whatever the URL's rights are.
+    budget_seconds
+        How long whoever holds it may take from now on: a statement is ended when that time is over, one that begins
+        later after five seconds, both with `TimeBudgetExceeded`. None: as long as it takes.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, budget_seconds: float | None = None) -> None:
         self.url = url
         self._read_only = read_only
+        self._budget = budget_seconds
+        self._began = time.monotonic()
         self._arrow_url = _with_driver(url, "")
         self.engine = sa.create_engine(
             _with_driver(url, "+psycopg"),
@@ -132,8 +140,12 @@ class Warehouse:
         """A transaction of rows; committed at the end of the block, rolled back on an error."""
         try:
             with self.engine.begin() as connection:
+                if self._budget is not None:
+                    connection.execute(_MAY_TAKE, {"ms": self._left()})
                 yield connection
         except OperationalError as error:
+            if self._budget is not None and isinstance(error.orig, QueryCanceled):
+                raise self._out_of_time() from error
             raise self._unavailable(error) from error
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -171,9 +183,13 @@ class Warehouse:
                 transaction.execute("SET TRANSACTION READ ONLY")
             transaction.execute("SET lock_timeout = '900s'")
             transaction.execute("SET idle_in_transaction_session_timeout = '300s'")
+            if self._budget is not None:
+                transaction.execute(f"SET statement_timeout = {self._left()}")
             yield transaction
             connection.commit()
         except adbc_driver_manager.Error as error:
+            if self._budget is not None and error.sqlstate == CANCELED:
+                raise self._out_of_time() from error
             raise refused(error, f"{masked(self.url)}: ") from error
         finally:
             # Closing rolls back what was not committed; an idle reader would block a DROP.
@@ -243,6 +259,18 @@ class Warehouse:
             return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except OperationalError as error:
             raise self._unavailable(error) from error
+
+    def _left(self) -> str:
+        """Return how many milliseconds a statement may take that begins now."""
+        assert self._budget is not None
+        left = self._began + self._budget - time.monotonic()
+        return str(round(1000 * max(left, min(LEAST_SECONDS, self._budget))))
+
+    def _out_of_time(self) -> TimeBudgetExceeded:
+        return TimeBudgetExceeded(
+            f"the time budget of {self._budget:g} s is used up, and a statement was ended for it; look for what slows"
+            ' the database down, or holds a lock (docs/operations.md, "Queries are slow")'
+        )
 
     def _unavailable(self, error: Exception) -> WarehouseUnavailable:
         cause = str(getattr(error, "orig", error)).strip().splitlines()[0]

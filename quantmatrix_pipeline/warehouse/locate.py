@@ -108,13 +108,13 @@ def upgrade(settings: Settings) -> list[str]:
     return migrations.apply(locate(settings).owner, migrations.folder())
 
 
-def open_writer(settings: Settings) -> Warehouse:
-    """Return the warehouse with the rights of those who write it."""
+def open_writer(settings: Settings, *, budget_seconds: float | None = None) -> Warehouse:
+    """Return the warehouse with the rights of those who write it, who may have a time budget."""
     # Here and below, since Dagster's servers and `qm up` come to this module for an address only: the drivers of the
     # warehouse would be 70 MB more in each of them.
     from quantmatrix_pipeline.warehouse.engine import Warehouse
 
-    return Warehouse(locate(settings).writer)
+    return Warehouse(locate(settings).writer, budget_seconds=budget_seconds)
 
 
 def open_reader(settings: Settings, *, start: bool = True) -> Warehouse:

@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_by_field_and_changes_nothing(client: TestClient, 
     assert faults(client.post(ROUTE, json=waits)) == {"late.after.0.schedule": "there is no entry 'nobody'"}
     assert "there is no entry" in str(faults(client.delete(f"{ROUTE}/nightly_chain"))), "others wait for it"
     assert faults(client.post(f"{ROUTE}/import", content="version: 1\nschedules: {a: {job: x}}")) == {
-        "a.cron": "Field required"
+        "a.cron": "it must be there"
     }
     assert client.post(f"{ROUTE}/import", content=b"\xff").status_code == 422
     assert client.get(ROUTE, params={"page": 2}).status_code == 422

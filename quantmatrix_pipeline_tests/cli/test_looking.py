@@ -27,6 +27,19 @@ def test_the_first_line_of_status_says_session_state_why_and_the_job_to_press(fi
     assert first == f"{filled.folder.sessions[-1]} degraded: 1 without any bar: GHOST -> press backfill_stale_daily"
 
 
+def test_status_tells_of_a_broken_schedules_file_beside_the_state(filled: Installation, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.yaml"
+    ours.write_text("version: 1\nschedules:\n  a: {job: restate, cron: 0 1 * * *, priority: high}\n")
+    headline, broken = filled.qm("status", QM_SCHEDULES_FILE=str(ours)).stdout.splitlines()[:2]
+    assert headline == filled.qm("status").stdout.splitlines()[0]
+    assert broken.startswith("schedules file: nothing is scheduled")
+    assert f"{ours}: a.priority: 'high' is no whole number" in broken
+    body = json.loads(filled.qm("status", "--json", QM_SCHEDULES_FILE=str(ours)).stdout)
+    assert broken == f"schedules file: {body['schedules_file']}"
+    ours.write_text(ours.read_text().replace("high", "7"))
+    assert "schedules file" not in filled.qm("status", QM_SCHEDULES_FILE=str(ours)).stdout
+
+
 def test_status_as_json_counts_what_the_database_holds(filled: Installation) -> None:
     body = json.loads(filled.qm("status", "--json").stdout)
     assert body["coverage"]["status"] == "degraded"

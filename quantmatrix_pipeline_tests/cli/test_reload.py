@@ -21,10 +21,20 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ours.env"
 
 
-def test_without_a_file_there_is_nothing_to_read_again(shell: Callable[..., Done]) -> None:
-    done = shell("reload")
-    assert done.code == 2
-    assert "QM_ENV_FILE is not set" in done.error
+def test_without_a_file_of_settings_the_schedules_are_read_again(shell: Callable[..., Done], tmp_path: Path) -> None:
+    ours = tmp_path / "ours.yaml"
+    ours.write_text("version: 1\nschedules:\n  ours: {job: restate, cron: 0 1 * * *}\n")
+    named = {"QM_SCHEDULES_FILE": str(ours), "QM_UI_PORT": str(free_port()), "QM_DATA_DIR": str(tmp_path / "qm")}
+    done = shell("reload", **named)
+    assert (done.code, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert "in force from the environment alone" in lines[0]
+    assert lines[-2] == f"schedules: 1 of {ours}"
+    assert lines[-1].startswith("nothing to reload: no Dagster UI runs at")
+    ours.write_text("version: 1\nschedules:\n  ours: {job: restate, cron: 0 1 * *}\n")
+    said = shell("reload", **named).stdout.splitlines()[-2]
+    assert said.startswith("schedules: nothing is scheduled, since no good file was in force before")
+    assert f"{ours}: ours.cron" in said
 
 
 def test_a_wrong_file_is_a_line_per_fault_and_nothing_is_in_force(shell: Callable[..., Done], file: Path) -> None:

@@ -230,7 +230,12 @@ def test_a_change_over_http_is_live_at_once_and_one_by_hand_within_a_minute_and_
     file.write_text("schedules: [")
     done = installation.qm("schedules", "list", QM_UI_PORT=up.ui.rpartition(":")[2])
     assert "line 1" in done.stdout
+    # Whatever has the definitions loaded anew, the file does not count while it is broken.
+    forced = installation.qm("reload", QM_UI_PORT=up.ui.rpartition(":")[2])
+    assert "schedules: the last good schedules stay in force" in forced.stdout
+    assert "has reloaded" in forced.stdout
     assert schedules(dagster)["weekly_profiles"].cron == "0 8 * * 6"
+    assert len(schedules(dagster)) > 1
     file.write_text(text.replace("0 8 * * 6", "0 9 * * 6"))
     deadline = time.monotonic() + 60
     while (found := schedules(dagster)["weekly_profiles"]).cron != "0 9 * * 6":

@@ -22,6 +22,8 @@ import httpx
 import psutil
 import pytest
 
+from quantmatrix_pipeline.cli.up import _commands
+from quantmatrix_pipeline.settings import LogLevel, Settings
 from quantmatrix_pipeline.warehouse.embedded import ROLES, SUPERUSER, EmbeddedServer
 from quantmatrix_pipeline_tests.cli.conftest import Installation
 from quantmatrix_pipeline_tests.faults.folders import Folder
@@ -118,6 +120,15 @@ def assert_gone(family: list[psutil.Process], groups: set[int]) -> None:
             if os.getpgid(process.pid) in groups and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(process)
     assert left == []
+
+
+def test_what_is_logged_by_dagsters_servers_is_what_the_settings_say(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path).model_copy(update={"log_level": LogLevel.WARNING})
+    settings.dagster_home.mkdir(parents=True)
+    commands = _commands(settings, "127.0.0.1", tmp_path / "code.sock")
+    flags = {"code": "--log-level", "ui": "--dagster-log-level", "daemon": "--log-level"}
+    for server, flag in flags.items():
+        assert commands[server][commands[server].index(flag) + 1] == "warning", server
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

@@ -16,11 +16,11 @@ from quantmatrix_pipeline.settings import Reloading
 RELOADED = {"__typename": "WorkspaceLocationEntry", "locationOrLoadError": {"__typename": "RepositoryLocation"}}
 
 
+@pytest.mark.parametrize("loaded", ["another", None])  # none where the file was broken when Dagster started
 @pytest.mark.parametrize("takes_it", [True, False])
 def test_a_change_that_dagster_did_not_take_is_not_said_to_be_live(
-    takes_it: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    takes_it: bool, loaded: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = "another"
 
     class Dagster(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -38,7 +38,8 @@ def test_a_change_that_dagster_did_not_take_is_not_said_to_be_live(
                 }
                 state = {"id": "x", "status": "RUNNING", "nextTick": None, "ticks": []}
                 tags = [{"key": FINGERPRINT, "value": loaded}]
-                answer = {"__typename": "Schedules", "results": [{**one, "tags": tags, "scheduleState": state}]}
+                results = [{**one, "tags": tags, "scheduleState": state}] if loaded else []
+                answer = {"__typename": "Schedules", "results": results}
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"data": {"it": answer}}).encode())

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation import backfill
+from quantmatrix_pipeline.automation.jobs import ONE_AT_A_TIME
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.definitions import build_defs
@@ -105,6 +106,11 @@ def test_one_run_at_a_time_and_none_again_that_did_not_get_on(
     lacking: Chain, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensor = Sensor(backfill.SENSOR, instance)
+    chain = create_run_for_test(
+        instance, job_name="restore_daily_coverage", status=DagsterRunStatus.STARTED, tags=ONE_AT_A_TIME
+    )
+    assert "a chain is under way" in (sensor.tick().skipped or "")
+    instance.delete_run(chain.run_id)
     assert len(sensor.tick().runs) == 1
     assert "cooling down" in (sensor.tick().skipped or "")
     monkeypatch.setenv("QM_NOW", "2022-01-02T17:00:00Z")

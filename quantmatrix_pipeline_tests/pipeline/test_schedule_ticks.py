@@ -256,6 +256,6 @@ def test_every_packaged_entry_makes_a_run_that_its_job_accepts(installed: None, 
         has_sessions = job.partitions_def is not None
         assert has_sessions == (entry.partition.value != "none"), name
         session = date(2021, 12, 31) if has_sessions else None
-        request = built._request(catalogue, name, Launch(session, session), EVENING)
+        request = built.request(catalogue, name, Launch(session, session), EVENING)
         assert request.partition_key == (str(session) if session else None)
         assert request.tags["qm/schedule"] == name

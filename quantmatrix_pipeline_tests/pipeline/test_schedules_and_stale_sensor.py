@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
+from quantmatrix_pipeline.coverage.standing import CHAIN_DONE_BY
 from quantmatrix_pipeline.job_names import RESTORE
+from quantmatrix_pipeline.schedules.file import in_force
+from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse.engine import Warehouse
-from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, hashes, sessions, walk
+from quantmatrix_pipeline_tests.pipeline.running import CALENDAR, Chain, Folder, hashes, sessions, walk
 from quantmatrix_pipeline_tests.pipeline.ticks import Sensor, schedule_tick
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -107,10 +110,12 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QM_SOURCE", "yfinance")
 
 
-def leave_run(instance: DagsterInstance, session: str) -> None:
-    """Leave a chain in the instance that did that session."""
-    tags = {"dagster/partition": session}
-    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=DagsterRunStatus.SUCCESS, tags=tags))
+def leave_run(
+    instance: DagsterInstance, session: str, status: DagsterRunStatus = DagsterRunStatus.SUCCESS, **tags: str
+) -> None:
+    """Leave a chain in the instance that did that session, or was to."""
+    tags = {"dagster/partition": session, **tags}
+    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=status, tags=tags))
 
 
 @pytest.mark.parametrize(
@@ -163,12 +168,28 @@ def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor
     waiting = Sensor("backfill_stale_coverage", on_disk).tick()
     assert waiting.runs == []
     assert "its chain comes first" in str(waiting.skipped)
-    monkeypatch.setenv("QM_NOW", "2022-01-01T01:05:00Z")
+    monkeypatch.setenv("QM_NOW", "2022-01-01T00:59:59Z")
+    assert "its chain comes first" in str(Sensor("backfill_stale_coverage", on_disk).tick().skipped)
+    monkeypatch.setenv("QM_NOW", "2022-01-01T01:00:00Z")
     late = Sensor("backfill_stale_coverage", on_disk).tick()
-    assert len(late.runs) == 1, "a chain that is four hours late keeps nobody waiting"
-    leave_run(on_disk, str(TONIGHT))
+    assert len(late.runs) == 1, "a chain that has not ended four hours after the close keeps nobody waiting"
     monkeypatch.setenv("QM_NOW", "2021-12-31T22:05:00Z")
+    leave_run(on_disk, str(TONIGHT), DagsterRunStatus.FAILURE, **{"qm/retries": "1"})
+    waiting = Sensor("backfill_stale_coverage", on_disk).tick()
+    assert "its chain comes first" in str(waiting.skipped), "it is going to be launched again"
+    leave_run(on_disk, str(TONIGHT), DagsterRunStatus.FAILURE, **{"qm/retries": "1", "qm/attempt": "1"})
+    assert len(Sensor("backfill_stale_coverage", on_disk).tick().runs) == 1, "it has failed for good"
     assert len(schedule_tick("hourly_coverage", tick, on_disk).runs) == 1, "a chain has ended since"
+
+
+def test_the_packaged_coverage_waits_as_long_for_the_chain_as_everybody(environment: None) -> None:
+    entries = in_force(load()).catalogue.schedules
+    nightly = {a.patience_s for e in entries.values() if e.enabled for a in e.after if a.schedule == "nightly_chain"}
+    assert nightly == {CHAIN_DONE_BY.total_seconds()}
+    safety = entries["nightly_chain"].safety
+    begins = datetime.combine(TONIGHT, time(17, 30), NEW_YORK) - CALENDAR.close(TONIGHT)
+    assert begins + timedelta(seconds=safety.timeout_s or 0) <= CHAIN_DONE_BY, "no chain is late that has its time yet"
+    assert (safety.retries, safety.backoff_s) == (1, 900)
 
 
 def test_the_hourly_coverage_and_the_weekly_constituents_run_for_the_newest_closed_session(

@@ -8,19 +8,8 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    ScheduleInstigatorData,
-    SensorInstigatorData,
-    TickData,
-    TickStatus,
-)
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._utils.error import SerializableErrorInfo
 
 from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.automation.alerts import DELIVERY
@@ -28,46 +17,9 @@ from quantmatrix_pipeline.health.unattended import WATCH, unattended
 from quantmatrix_pipeline.warehouse import vital_signs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.channel_servers import hook
-from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
+from quantmatrix_pipeline_tests.pipeline.ticks import Sensor, leave_tick, switch_on
 
-ORIGIN = RemoteRepositoryOrigin(
-    InProcessCodeLocationOrigin(LoadableTargetOrigin(), "quantmatrix_pipeline"), "__repository__"
-)
 FRIDAY = datetime(2021, 12, 31, 22, 30, tzinfo=UTC)  # 17:30 in New York
-
-
-def switch_on(instance: DagsterInstance, name: str, cron: str | None, since: datetime) -> InstigatorState:
-    origin = RemoteInstigatorOrigin(ORIGIN, name)
-    state = (
-        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData(min_interval=60))
-        if cron is None
-        else InstigatorState(
-            origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, ScheduleInstigatorData(cron, since.timestamp())
-        )
-    )
-    instance.add_instigator_state(state)
-    return state
-
-
-def tick(
-    instance: DagsterInstance,
-    state: InstigatorState,
-    at: datetime,
-    error: str | None = None,
-    status: TickStatus | None = None,
-) -> None:
-    instance.create_tick(
-        TickData(
-            instigator_origin_id=state.instigator_origin_id,
-            instigator_name=state.instigator_name,
-            instigator_type=state.instigator_type,
-            status=status or (TickStatus.FAILURE if error else TickStatus.SUCCESS),
-            timestamp=at.timestamp(),
-            selector_id=state.selector_id,
-            run_ids=[] if error else ["some-run"],
-            error=SerializableErrorInfo(error, [], None) if error else None,
-        )
-    )
 
 
 @pytest.fixture
@@ -83,10 +35,10 @@ def test_it_notes_the_next_tick_of_each_schedule_and_what_came_of_the_last_and_d
     instance: DagsterInstance, warehouse: Warehouse
 ) -> None:
     chain = switch_on(instance, "nightly_chain", "30 17 * * 1-5", FRIDAY - timedelta(days=30))
-    tick(instance, chain, FRIDAY)
+    leave_tick(instance, chain, FRIDAY)
     switch_on(instance, "weekly_constituents", "0 6 * * 6", FRIDAY)
     queue = switch_on(instance, "backfill_queue", None, FRIDAY)
-    tick(instance, queue, FRIDAY, error="psycopg.OperationalError: gone\nwith the wind\n")
+    leave_tick(instance, queue, FRIDAY, error="psycopg.OperationalError: gone\nwith the wind\n")
     switch_on(instance, "of_an_older_release", "* * * * *", FRIDAY)
     instance.add_daemon_heartbeat(DaemonHeartbeat(FRIDAY.timestamp(), "SCHEDULER", "1", []))
 
@@ -137,26 +89,26 @@ def test_ticks_that_fail_for_three_minutes_are_told_once_per_cause_and_so_is_tha
             return server.titles[before:]
 
         for state in (queue, stale):
-            tick(instance, state, now, error=why)
+            leave_tick(instance, state, now, error=why)
         assert look() == []
         minutes_later(2)
-        tick(instance, stale, now)
-        tick(instance, queue, now, status=TickStatus.STARTED)
-        tick(instance, nightly, now, error=why)
+        leave_tick(instance, stale, now)
+        leave_tick(instance, queue, now, status=TickStatus.STARTED)
+        leave_tick(instance, nightly, now, error=why)
         assert look() == [], "two minutes are no news, and what goes on has not come to anything yet"
         minutes_later(1)
-        tick(instance, queue, now, error=why)
+        leave_tick(instance, queue, now, error=why)
         assert look() == [f"TICKS FAIL of backfill_queue: {why}"]
         (embed,) = server.taken[-1]["embeds"]
         assert embed["fields"][-1]["value"] == "docs/operations.md#the-ticks-of-a-schedule-or-sensor-fail"
         assert look() == []
         minutes_later(2)
-        tick(instance, stale, now, error=why)
+        leave_tick(instance, stale, now, error=why)
         assert look() == [f"TICKS FAIL of backfill_queue, nightly_chain: {why}"]
-        tick(instance, queue, now)
+        leave_tick(instance, queue, now)
         instance.update_instigator_state(nightly.with_status(InstigatorStatus.STOPPED))
         minutes_later(1)
         assert look() == ["RECOVERED: backfill_queue"], "who switches one off knows"
         minutes_later(60 * 24)
-        tick(instance, stale, now)
+        leave_tick(instance, stale, now)
         assert look() == [], "nobody was told of it"

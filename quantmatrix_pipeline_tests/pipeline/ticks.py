@@ -8,9 +8,25 @@ from datetime import datetime
 from unittest.mock import patch
 
 from dagster import DagsterInstance, RunRequest, build_schedule_context, build_sensor_context
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
 
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.resources.platform import Platform
+
+ORIGIN = RemoteRepositoryOrigin(
+    InProcessCodeLocationOrigin(LoadableTargetOrigin(), "quantmatrix_pipeline"), "__repository__"
+)
 
 
 @dataclass
@@ -58,3 +74,42 @@ def schedule_tick(name: str, at: datetime, instance: DagsterInstance) -> Tick:
     ):
         result = definitions.resolve_schedule_def(name).evaluate_tick(context)
     return Tick(list(result.run_requests or ()), result.skip_message)
+
+
+def switch_on(instance: DagsterInstance, name: str, cron: str | None, since: datetime) -> InstigatorState:
+    """Leave a schedule that is on since then in the instance, as the daemon does; without a cron a sensor."""
+    origin = RemoteInstigatorOrigin(ORIGIN, name)
+    state = (
+        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData(min_interval=60))
+        if cron is None
+        else InstigatorState(
+            origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, ScheduleInstigatorData(cron, since.timestamp())
+        )
+    )
+    instance.add_instigator_state(state)
+    return state
+
+
+def leave_tick(
+    instance: DagsterInstance,
+    state: InstigatorState,
+    at: datetime,
+    error: str | None = None,
+    skipped: str | None = None,
+    status: TickStatus | None = None,
+) -> None:
+    """Leave a tick in the instance: one that launched a run, failed, or was skipped; or one in another state."""
+    status = status or (TickStatus.FAILURE if error else TickStatus.SKIPPED if skipped else TickStatus.SUCCESS)
+    instance.create_tick(
+        TickData(
+            instigator_origin_id=state.instigator_origin_id,
+            instigator_name=state.instigator_name,
+            instigator_type=state.instigator_type,
+            status=status,
+            timestamp=at.timestamp(),
+            selector_id=state.selector_id,
+            run_ids=["some-run"] if status == TickStatus.SUCCESS else [],
+            skip_reason=skipped,
+            error=SerializableErrorInfo(error, [], None) if error else None,
+        )
+    )

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from quantmatrix_pipeline.dagster_client import Dagster
+from quantmatrix_pipeline.schedules.editing import Editor, keep_good
+from quantmatrix_pipeline.schedules.file import last_good, last_recorded, replace
+from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse.embedded import EmbeddedServer
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.schedules import Change, Evaluation, changes, claim, outcome, record, recorded
 
 NOW = datetime(2026, 11, 27, 22, 30, tzinfo=UTC)
+FILE = "version: 1\nschedules:\n  a: {job: restate, cron: 0 0 * * *}\n  b: {job: backup, cron: 0 1 * * *}\n"
+NOBODY = Dagster("http://127.0.0.1:9")  # the discard port: a connection is refused at once
 
 
 @pytest.fixture
@@ -80,3 +87,55 @@ def test_a_change_is_recorded_together_with_what_it_is_about_or_not_at_all(
     other = Warehouse(writer)
     outcome(other, record(other, Change("bob", "run_now", "weekly", {}), NOW), NOW, run_id="run-2")
     other.close()
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Settings:
+    """Settings that name a schedules file, which was in force before."""
+    file = tmp_path / "ours.yaml"
+    file.write_text(FILE)
+    settings = Settings(data_dir=tmp_path / "qm", schedules_file=file)
+    replace(last_good(settings), FILE.encode())
+    replace(last_recorded(settings), FILE.encode())
+    return settings
+
+
+def by_whom(warehouse: Warehouse) -> list[tuple[str, str, str]]:
+    return sorted((c.actor, c.action, c.schedule) for c in changes(warehouse))
+
+
+def test_what_a_hand_changes_in_the_file_is_recorded_by_one_of_those_who_notice(
+    warehouse: Warehouse, ours: Settings
+) -> None:
+    assert ours.schedules_file is not None
+    edited = FILE.replace("0 0 * * *", "5 0 * * *").replace("  b:", "  c:")
+    ours.schedules_file.write_text(edited + "  broken\n")
+    assert keep_good(ours, warehouse, NOW).fault is not None
+    assert (changes(warehouse), last_good(ours).read_text()) == ([], FILE), "a fault is nothing that came in force"
+    ours.schedules_file.write_text(edited)
+    with ThreadPoolExecutor(4) as pool:
+        noticed = list(pool.map(lambda _: keep_good(ours, warehouse, NOW), range(4)))
+    assert {found.fault for found in noticed} == {None}
+    assert by_whom(warehouse) == [("file", "create", "c"), ("file", "delete", "b"), ("file", "update", "a")]
+    assert changes(warehouse, "a")[0].difference == {"cron": ("0 0 * * *", "5 0 * * *")}
+    ours.schedules_file.write_text(edited + "# a word more\n")
+    keep_good(ours, warehouse, NOW)
+    assert len(changes(warehouse)) == 3, "the same entries"
+    assert last_good(ours).read_text() == ours.schedules_file.read_text()
+
+
+def test_what_an_editor_changes_is_recorded_as_its_own_and_what_a_hand_did_before_as_the_hands(
+    warehouse: Warehouse, ours: Settings
+) -> None:
+    assert ours.schedules_file is not None
+    ours.schedules_file.write_text(FILE.replace("0 0 * * *", "5 0 * * *"))
+    Editor(ours, warehouse, NOBODY, "ada").remove("b", NOW)
+    keep_good(ours, warehouse, NOW)
+    assert by_whom(warehouse) == [("ada", "delete", "b"), ("file", "update", "a")]
+
+
+def test_the_first_file_that_is_seen_changes_nothing(warehouse: Warehouse, ours: Settings) -> None:
+    last_good(ours).unlink()
+    last_recorded(ours).unlink()
+    keep_good(ours, warehouse, NOW)
+    assert (changes(warehouse), last_good(ours).read_text()) == ([], FILE)

@@ -56,8 +56,8 @@ def test_what_goes_wrong_after_a_report_is_told_with_the_job_to_press(market: Ma
     assert headline(market, AFTER_CLOSE) == fine
 
     # The next session's chain has its time.
-    assert headline(market, NEXT_CLOSE + timedelta(hours=2, minutes=59)) == fine
-    assert headline(market, NEXT_CLOSE + timedelta(hours=3)) == (
+    assert headline(market, NEXT_CLOSE + timedelta(hours=3, minutes=59)) == fine
+    assert headline(market, NEXT_CLOSE + timedelta(hours=4)) == (
         f"{TONIGHT} degraded: no report of {NEXT_CLOSE:%Y-%m-%d}, which has closed -> press restore_daily_coverage"
     )
 

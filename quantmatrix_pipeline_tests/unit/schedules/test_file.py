@@ -8,7 +8,7 @@ import pytest
 
 from quantmatrix_pipeline.errors import NoSuchSchedule
 from quantmatrix_pipeline.schedules.entry import Partition
-from quantmatrix_pipeline.schedules.file import PACKAGED, in_force, keep_good, last_good, replace, version
+from quantmatrix_pipeline.schedules.file import PACKAGED, in_force, last_good, replace, version
 from quantmatrix_pipeline.schedules.jobs import Job
 from quantmatrix_pipeline.settings import Settings
 
@@ -39,20 +39,32 @@ def test_the_nightly_cron_of_the_settings_is_that_of_the_packaged_file_only(sett
     assert in_force(other).entry("nightly_chain").cron == "30 17 * * 1-5"
 
 
-def test_while_the_file_is_broken_the_last_good_one_stays_and_before_any_the_packaged_one(settings: Settings) -> None:
+def test_while_the_file_is_broken_the_last_good_one_stays_and_before_any_nothing_is_scheduled(
+    settings: Settings,
+) -> None:
     file = settings.data_dir / "schedules.yaml"
     replace(file, b"schedules: [")
     found = in_force(settings)
-    assert (found.file, found.meant) == (PACKAGED, file)
-    assert f"{file}: line 1" in str(found.fault)
-    replace(file, OURS.encode())
-    assert keep_good(settings) is None
+    assert (found.catalogue.schedules, found.meant) == ({}, file), "a misprint switches nothing on"
+    before = "nothing is scheduled, since no good file was in force before"
+    assert str(found.trouble).startswith(f"{before}: {file}: line 1")
+    with pytest.raises(NoSuchSchedule, match="it has none: nothing is scheduled"):
+        found.entry("nightly_chain")
+    replace(last_good(settings), OURS.encode())
     replace(file, b"\xff\xfe")
-    assert "no text in UTF-8" in str(keep_good(settings))
     found = in_force(settings)
     assert (found.file, list(found.catalogue.schedules)) == (last_good(settings), ["ours"])
+    assert str(found.trouble) == f"the last good schedules stay in force: {file}: no text in UTF-8"
     file.unlink()
     assert in_force(settings).file == PACKAGED, "a copy that somebody took away is not missed"
+    assert in_force(settings).trouble is None
+
+
+def test_a_nightly_cron_that_never_comes_is_a_fault_like_any_other(settings: Settings) -> None:
+    replace(last_good(settings), PACKAGED.read_bytes())
+    found = in_force(settings.model_copy(update={"nightly_cron": "61 17 * * 1-5"}))
+    assert str(found.trouble).startswith("the last good schedules stay in force: QM_NIGHTLY_CRON: '61 17 * * 1-5'")
+    assert found.entry("nightly_chain").cron == "30 17 * * 1-5"
 
 
 def test_an_entry_of_a_job_that_there_is_not_breaks_the_file_for_whoever_knows_the_jobs(settings: Settings) -> None:
@@ -63,7 +75,7 @@ def test_an_entry_of_a_job_that_there_is_not_breaks_the_file_for_whoever_knows_t
     replace(settings.data_dir / "schedules.yaml", OURS.replace("restate", "no_such_job").encode())
     assert in_force(settings).fault is None
     found = in_force(settings, jobs)
-    assert found.file == PACKAGED
+    assert found.catalogue.schedules == {}
     assert "ours.job: there is no job 'no_such_job'" in str(found.fault)
 
 

@@ -26,23 +26,42 @@ def faults(entries: str) -> tuple[str, ...]:
         ("  a: {job: x, cron: 0 0 * * *, crom: y}", ["a.crom: there is no such field"]),
         (
             "  a: {job: x, cron: 0 0 * *}\n  b: {cron: 0 0 * * *}",
-            ["a.cron: a cron schedule has", "b.job: Field required"],
+            ["a.cron: a cron schedule has", "b.job: it must be there"],
         ),
         ("  a: {job: x, cron: 0 0 * * *, timezone: Mars/Base}", ["a.timezone: 'Mars/Base' is no time zone"]),
         (
             "  a: {job: x, cron: 0 0 * * *, partition: all}",
-            ["a.partition: Input should be 'none', 'newest' or 'missed'"],
+            ["a.partition: 'all' is none of 'none', 'newest' or 'missed'"],
         ),
         ("  a: {job: x, cron: 0 0 * * *, tags: {qm/pool: b}}", ["a.tags: qm/pool: set by the entry's other fields"]),
         ("  a: {job: x, cron: 0 0 * * *, after: [{schedule: b}]}", ["a.after.0.schedule: there is no entry 'b'"]),
-        ("  a: {job: x, cron: 0 0 * * *, safety: {retries: 99}}", ["a.safety.retries: Input should be less than"]),
+        ("  a: {job: x, cron: 0 0 * * *, safety: {retries: 99}}", ["a.safety.retries: 99 is more than 10"]),
+        (
+            "  a: {job: x, cron: 0 0 * * *, priority: much, catch_up: 1.5, enabled: perhaps, safety: {timeout_s: 0}}",
+            [
+                "a.enabled: 'perhaps' is neither true nor false",
+                "a.catch_up: 1.5 is no whole number",
+                "a.priority: 'much' is no whole number",
+                "a.safety.timeout_s: 0 is less than 1",
+            ],
+        ),
+        (
+            "  a: {job: 7, cron: 0 0 * * *, tags: [], after: b, preflight: [luck]}\n  b: 3",
+            [
+                "a.job: 7 is no text",
+                "a.tags: [] is no list of fields with their values",
+                "a.after: 'b' is no list",
+                "a.preflight.0: 'luck' is none of",
+                "b: 3 is no list of fields with their values",
+            ],
+        ),
         (
             "  a: {job: x, cron: 0 0 * * *, safety: {slow_after_s: 60, timeout_s: 60}}",
             ["a.safety: slow_after_s 60 is never told"],
         ),
         (
             "  a: {job: x, cron: 0 0 * * *, hooks: {alert_on: [never]}}",
-            ["a.hooks.alert_on.0: Input should be 'failure'"],
+            ["a.hooks.alert_on.0: 'never' is none of 'failure'"],
         ),
         (
             "  a: {job: x, cron: 0 0 * * *, hooks: {channels: [slack, sistem_status]}}",
@@ -67,7 +86,7 @@ def faults(entries: str) -> tuple[str, ...]:
         ("  a: {job: x, cron: 0 0 * * *, maintenance: [{start: '22:30'}]}", ["a.maintenance.0: a window has either"]),
         ("  a: {job: x, cron: 0 0 * * *}\n  a: {job: y, cron: 0 1 * * *}", ["line 4: a comes twice"]),
         ("  a: {job: x, cron: [}", ["line 3: "]),
-        ("  9a: {job: x, cron: 0 0 * * *}", ["9a: String should match pattern"]),
+        ("  9a: {job: x, cron: 0 0 * * *}", ["9a: '9a' is no name: a letter, then"]),
         (
             "  a: {job: x, cron: 0 0 * * *, after: [{schedule: b}]}\n"
             "  b: {job: x, cron: 0 0 * * *, after: [{schedule: a}]}",

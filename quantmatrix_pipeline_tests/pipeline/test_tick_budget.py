@@ -1,0 +1,77 @@
+"""A tick has so long for the warehouse: a database that is slow ends it with the budget's name, and loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, build_sensor_context
+
+from quantmatrix_pipeline.coverage.attempts import STALE
+from quantmatrix_pipeline.definitions import build_defs
+from quantmatrix_pipeline.errors import TimeBudgetExceeded
+from quantmatrix_pipeline.resources import platform
+from quantmatrix_pipeline.warehouse.engine import Warehouse
+from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, sessions, walk
+from quantmatrix_pipeline_tests.pipeline.ticks import Sensor
+
+DAYS = sessions("2021-12-31", 30)
+TONIGHT = DAYS[-1]
+SLOW = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END';
+    CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    """One that keeps schedules and sensors, which an ephemeral one does not."""
+    (tmp_path / "dagster").mkdir()
+    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield instance
+
+
+def test_whatever_a_sensor_waits_for_its_tick_ends_and_says_why_and_the_next_one_goes_on(
+    chain: Chain,
+    folder: Folder,
+    instance: DagsterInstance,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bars = walk(["AAA", "SPY"], DAYS)
+    folder.write(bars[(bars["symbol"] != "AAA") | (bars["date"] != TONIGHT)])
+    monkeypatch.setenv("QM_NOW", "2021-12-31T22:30:00Z")
+    definitions = build_defs()
+    with monkeypatch.context() as short:
+        short.setattr(platform, "TICK_SECONDS", 0.2)
+        warehouse.execute(SLOW.format(seconds=0.5, table="coverage_snapshots"))
+        assert chain.run(TONIGHT).success, "a run has all the time it needs"
+        warehouse.execute("DROP FUNCTION slow CASCADE")
+
+        warehouse.execute(SLOW.format(seconds=60, table="heartbeats"))
+        for sensor in definitions.sensors or ():
+            began = time.monotonic()
+            with (
+                build_sensor_context(
+                    instance=instance,
+                    repository_def=definitions.get_repository_def(),
+                    sensor_name=sensor.name,
+                    resources={"platform": platform.Platform()},
+                ) as context,
+                pytest.raises(TimeBudgetExceeded, match=r"the time budget of 0\.2 s is used up"),
+            ):
+                definitions.resolve_sensor_def(sensor.name).evaluate_tick(context)
+            assert time.monotonic() - began < 30, sensor.name
+
+        warehouse.execute("ALTER TABLE heartbeats DISABLE TRIGGER slow")
+        stale = Sensor(STALE, instance)
+        assert len(stale.tick().runs) == 1
+        warehouse.execute("ALTER TABLE heartbeats ENABLE TRIGGER slow")
+        kept = stale.cursor
+        with pytest.raises(TimeBudgetExceeded):
+            stale.tick()
+        warehouse.execute("DROP TRIGGER slow ON heartbeats")
+        assert stale.cursor == kept
+    assert "a backfill for exactly these was launched already" in str(stale.tick().skipped)
