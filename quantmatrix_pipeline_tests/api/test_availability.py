@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from quantmatrix_pipeline.api.app import create_app
+from quantmatrix_pipeline.api.routes import metrics
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import coverage
@@ -97,6 +99,24 @@ def test_it_starts_without_a_database_says_so_and_heals_when_there_is_one(
         assert (coverage_body["status"], coverage_body["meta"]["source"]) == ("unknown", "none")
         assert client.get("/api/v1/snapshots").json() == {"known_at": None, "count": 0, "data": []}
     assert password not in caplog.text
+
+
+def test_scrapes_do_not_pile_up_behind_one_that_hangs_in_the_database(
+    server: EmbeddedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "PATIENCE_SECONDS", 0.2)
+    reader = SecretStr(server.url(database_url.rsplit("/", 1)[1], "qm_reader"))
+    with TestClient(create_app(Settings(database_url=reader))) as client, ThreadPoolExecutor(1) as elsewhere:
+        with psycopg.connect(database_url) as busy:
+            busy.execute("LOCK TABLE heartbeats")
+            hangs = elsewhere.submit(_metrics, client)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'heartbeats'::regclass"
+            while busy.execute(waiting).fetchone() == (0,):
+                time.sleep(0.05)
+            assert _metrics(client) == {"quantmatrix_warehouse_up": 0.0}
+            assert not hangs.done()
+        assert hangs.result(30)["quantmatrix_warehouse_up"] == 1.0
+        assert _metrics(client)["quantmatrix_warehouse_up"] == 1.0
 
 
 def test_an_installation_without_a_data_folder_is_away_and_makes_none(run_folder: Path) -> None:

@@ -7,7 +7,10 @@ woken knows which of the two has gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -23,7 +26,7 @@ from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenDoor, known
 from quantmatrix_pipeline.api.problems import documented
 from quantmatrix_pipeline.api.tasks import TASKS
 from quantmatrix_pipeline.bars.sessions import trading_calendar
-from quantmatrix_pipeline.errors import ConfigurationError, WarehouseError
+from quantmatrix_pipeline.errors import ConfigurationError, WarehouseError, WarehouseUnavailable
 from quantmatrix_pipeline.providers.routing.assemble import build_router
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import vendor_requests
@@ -38,6 +41,10 @@ _TEXT = {"description": "the metrics", "content": {"text/plain": {"schema": {"ty
 # What grows is counted whole each time; rows are scraped each quarter of a minute, and come once a night.
 ROWS_KEPT_SECONDS = 60.0
 
+# A scrape that hangs in the database holds up no thread but its own. Prometheus waits for ten seconds, unless told otherwise.
+PATIENCE_SECONDS = 8.0
+_reading = threading.Lock()
+
 _row_counts: Kept[dict[str, int]] = Kept(RowCounter(), ROWS_KEPT_SECONDS)
 
 
@@ -45,12 +52,31 @@ _row_counts: Kept[dict[str, int]] = Kept(RowCounter(), ROWS_KEPT_SECONDS)
 def metrics(in_force: CurrentSettings, door: OpenDoor) -> Response:
     """Return the metrics in Prometheus' text format; `quantmatrix_warehouse_up 0` alone while the database is away."""
     try:
-        with door.opened() as warehouse:
+        with _turn(), door.opened() as warehouse:
             told = _up(1) + _read(warehouse, in_force.settings)
     except (WarehouseError, ConfigurationError) as error:
         log.warning("/metrics: %s", error)
         told = _up(0)
     return Response(told, media_type=CONTENT_TYPE_LATEST)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """Wait for the scrape before this one, if it is not over yet.
+
+    Raises
+    ------
+    WarehouseUnavailable
+        It still is not, after `PATIENCE_SECONDS`.
+    """
+    if not _reading.acquire(timeout=PATIENCE_SECONDS):
+        raise WarehouseUnavailable(
+            f"the scrape before this one still waits for the database, {PATIENCE_SECONDS:.0f} s on"
+        )
+    try:
+        yield
+    finally:
+        _reading.release()
 
 
 def _up(value: int) -> bytes:
