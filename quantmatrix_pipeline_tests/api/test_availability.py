@@ -101,6 +101,7 @@ def test_it_starts_without_a_database_says_so_and_heals_when_there_is_one(
     assert password not in caplog.text
 
 
+@pytest.mark.timeout(60)
 def test_scrapes_do_not_pile_up_behind_one_that_hangs_in_the_database(
     server: EmbeddedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,8 @@ _TEXT = {"description": "the metrics", "content": {"text/plain": {"schema": {"ty
 # What grows is counted whole each time; rows are scraped each quarter of a minute, and come once a night.
 ROWS_KEPT_SECONDS = 60.0
 
-# A scrape that hangs in the database holds up no thread but its own. Prometheus waits for ten seconds, unless told otherwise.
+# A scrape that hangs in the database holds up no thread but its own. Prometheus waits for ten seconds, if not told
+# otherwise.
 PATIENCE_SECONDS = 8.0
 _reading = threading.Lock()
 
@@ -70,9 +71,7 @@ def _turn() -> Iterator[None]:
         It still is not, after `PATIENCE_SECONDS`.
     """
     if not _reading.acquire(timeout=PATIENCE_SECONDS):
-        raise WarehouseUnavailable(
-            f"the scrape before this one still waits for the database, {PATIENCE_SECONDS:.0f} s on"
-        )
+        raise WarehouseUnavailable("the scrape before this one still waits for the database; `qm doctor` tells")
     try:
         yield
     finally:
