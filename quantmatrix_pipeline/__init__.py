@@ -13,7 +13,8 @@ The data's way through this package, top to bottom::
 
 ``universe`` says which instruments all this is done for. ``assets``, ``checks``, ``automation`` and ``resources`` are
 the Dagster faces of the same functions; ``definitions.build_defs`` puts them together; ``cli`` is the ``qm`` command.
-``schedules`` says what runs when, as data; ``dagster_client`` speaks to a Dagster that runs elsewhere.
+``schedules`` says what runs when, as data; ``dagster_client`` speaks to a Dagster that runs elsewhere; ``job_names`` is
+what both call the jobs.
 """
 
 __version__ = "0.1.0"

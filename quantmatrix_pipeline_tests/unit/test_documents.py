@@ -12,6 +12,7 @@ import typer.main
 from typer import Context
 from typer.core import TyperGroup
 
+from quantmatrix_pipeline.api.former_names import INTRADAY, SUCCESSORS
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.settings.loading import FROM_ENVIRONMENT_ONLY, VARIABLES
@@ -98,6 +99,16 @@ def test_every_command_is_documented_and_every_documented_one_exists() -> None:
         name for cells in rows((ROOT / "docs" / "commands.md").read_text()) for name in named(cells[0], exist)
     } == exist
     assert {name for cells in rows(part("README.md", "Commands")) for name in named(cells[0], exist)} < exist
+
+
+def test_the_names_of_other_systems_lead_to_what_the_api_launches() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text().split("\n### Names of other systems\n")[1].split("\n## ")[0]
+    told = {
+        name: ours.split("`")[1] if "`" in ours else None
+        for theirs, ours in rows(table)
+        for name in re.findall(r"`(\w+)`", theirs)
+    }
+    assert told == {name: successor.job for name, successor in SUCCESSORS.items()} | dict.fromkeys(INTRADAY)
 
 
 def anchors(file: Path) -> set[str]:
