@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from dagster import DagsterExecutionInterruptedError, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import (
+    AssetSpec,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterRunStatus,
+    MaterializeResult,
+    RunsFilter,
+    materialize,
+    multi_asset,
+)
 
 from quantmatrix_pipeline.automation import run_reports
 from quantmatrix_pipeline.automation.alerts import RUNS
@@ -110,6 +119,16 @@ def test_a_run_goes_on_where_it_can_not_be_written_down(
     assert any(
         record.name == run_record.__name__ and "is not written down" in record.message for record in caplog.records
     )
+
+
+def test_what_a_step_under_another_name_than_its_asset_counts_is_told_once(instance: DagsterInstance) -> None:
+    @multi_asset(name="dump", specs=[AssetSpec("copy")])
+    def dump() -> MaterializeResult[None]:
+        return MaterializeResult(asset_key="copy", metadata={"bytes": 3, "seconds": 2, "whole": True})
+
+    told = run_reports.report(instance, materialize([dump], instance=instance).run_id, None, 0.0)
+    assert told is not None
+    assert told.counters == {"copy bytes": 3}
 
 
 def test_a_run_bears_how_many_of_its_checks_failed_though_it_is_a_success(
