@@ -156,7 +156,7 @@ def _alerts(settings: Settings) -> list[Finding]:
         found.append(
             bad(f"channel {name}", f"named by {', '.join(named[name])}, and {variable(name)} is not set: {instead}")
         )
-    if policy.usable and not policy.links.runbook.startswith(("http://", "https://")):
+    if (heard or policy.usable) and not policy.links.runbook.startswith(("http://", "https://")):
         found.append(note("runbook", f"QM_RUNBOOK_URL is {policy.links.runbook}, which nobody can click in a message"))
     return found
 

@@ -58,6 +58,9 @@ def test_a_trial_says_of_each_channel_what_it_answered_and_shows_no_address(migr
     assert done.code == 1
     assert done.stdout == ("signals: DISCORD_WEBHOOK_SIGNALS is not set\nsystem_status: took it\nslack: answered 404\n")
     assert "/api/webhooks/1/token" not in done.stdout + done.stderr
+    with hook() as good:
+        done = migrated.qm("alerts", "test", "system_status,signals", DISCORD_WEBHOOK_SYSTEM_STATUS=good.url)
+    assert (done.code, len(good.taken)) == (1, 1), "one that is not set did not take it"
     assert "no channel is set" in migrated.qm("alerts", "test").error
     assert "'sms' names no channel" in migrated.qm("alerts", "test", "sms").error
 

@@ -35,6 +35,7 @@ from quantmatrix_pipeline_tests.conftest import TEMPLATE, _database
 from quantmatrix_pipeline_tests.faults.folders import Folder
 
 PATIENCE = 90.0
+TAGS = {"qm/slow_after_s": "60", "qm/channels": "slack,https://discord.com/api/webhooks/1/token"}
 KEY = "0123456789abcdef"
 
 
@@ -77,10 +78,10 @@ def ended(dagster: Dagster, run_id: str) -> Run:
 
 def test_a_run_is_launched_with_tags_for_a_range_and_can_be_followed(dagster: Dagster, small_folder: Folder) -> None:
     first, last = str(small_folder.sessions[-2]), str(small_folder.sessions[-1])
-    run_id = launch(dagster, "refresh_coverage", partitions=(first, last), tags={"qm/slow_after_s": "60"})
+    run_id = launch(dagster, "refresh_coverage", partitions=(first, last), tags=TAGS)
     found = ended(dagster, run_id)
     assert (found.status, found.job, found.sessions) == ("SUCCESS", "refresh_coverage", f"{first}..{last}")
-    assert found.tags["qm/slow_after_s"] == "60"
+    assert (found.tags["qm/slow_after_s"], found.tags["qm/channels"]) == ("60", "slack,***")
     assert ((found.steps_succeeded or 0) >= 1, found.steps_failed) == (True, 0)
     assert (found.materializations or 0) >= 1
     assert (found.seconds or 0) > 0
