@@ -17,6 +17,8 @@ from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.settings.loading import VARIABLES
 from quantmatrix_pipeline_tests.mail_server import PASSWORD, USER, MailServer, mail_server
 
+# The mail server warns of itself where it offers a password no TLS, which is what is tried here.
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 HELLO = Message("test", Tone.INFO, "hello", {"a": "b"})
 Certificate = Callable[[str], ssl.SSLContext]
 
