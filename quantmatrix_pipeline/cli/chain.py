@@ -177,7 +177,10 @@ def _print(report: RunReport, console: Console) -> None:
     bars, history = report.facts.get("daily_bars", {}), report.facts.get("indicator_history", {})
     snapshots, coverage = report.facts.get("indicator_snapshots", {}), report.facts.get("coverage_report", {})
     if coverage:
-        console.print(f"\n[bold]{coverage['headline']}[/]", highlight=False)
+        # Where no terminal is, the progress leaves an empty line behind.
+        if console.is_terminal:
+            console.print()
+        console.print(coverage["headline"], style="bold", highlight=False, markup=False)
     rows = [
         ("bars", f"{bars.get('inserted', 0):,} written, {bars.get('revised', 0):,} revised, "
                  f"{bars.get('rejected', 0):,} rejected, {bars.get('flagged', 0):,} flagged"),

@@ -40,6 +40,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         for f in found:
             console.print(f"{marks[f.state]} {f.what}: ", end="")
             console.print(f.detail, highlight=False, markup=False)
+        ill = [f.what for f in found if f.state is Verdict.BAD]
+        told = f"{len(ill)} bad: {', '.join(ill)}" if ill else "nothing is bad"
+        console.print(told, style="bold", highlight=False, markup=False)
     if any(f.state is Verdict.BAD for f in found):
         raise typer.Exit(1)
 

@@ -83,7 +83,9 @@ def coverage(as_json: AsJson = False, days: Days = 0) -> None:
     )
     # Reports made before these were told have none.
     groups = {**report.get("by_index", {}), **report.get("by_tier", {})}
-    _print(console, ["index or tier", *BUCKETS], ((name, *counts.values()) for name, counts in groups.items()))
+    # By name: the database keeps no order of them.
+    ages = ((name, *(counts[b] for b in BUCKETS)) for name, counts in groups.items())
+    _print(console, ["index or tier", *BUCKETS], ages)
     _print(console, coverage_fill.SCHEMA.names, (row.values() for row in fill))
     indexes = ", ".join(f"{name} {members}" for name, members in report["indices"].items()) or "none"
     console.print(

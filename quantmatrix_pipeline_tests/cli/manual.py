@@ -163,11 +163,6 @@ class Operator:
         """Return a vendor's line of `qm vendors list`."""
         return next(row for row in json.loads(self.qm("vendors", "list", "--json"))["vendors"] if row["vendor"] == name)
 
-    def lag(self) -> float:
-        """Return the metric `ingestion_lag_seconds`."""
-        (said,) = re.findall(r'^ingestion_lag_seconds\{interval="1d"\} (\S+)$', self.get("/metrics"), re.M)
-        return float(said)
-
     def sql(self, statement: str) -> int:
         return self.warehouse.execute(statement)
 

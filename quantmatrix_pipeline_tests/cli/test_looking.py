@@ -47,8 +47,11 @@ def test_status_as_json_counts_what_the_database_holds(filled: Installation) -> 
 
 
 def test_coverage_names_the_stale_and_its_json_has_every_bucket(filled: Installation) -> None:
-    assert "GHOST" in filled.qm("coverage").stdout
+    shown = filled.qm("coverage").stdout
+    assert "GHOST" in shown
     body = json.loads(filled.qm("coverage", "--json").stdout)
+    (tier,) = [line.split() for line in shown.splitlines() if line.split()[:1] == ["T0"]]
+    assert tier == ["T0", *(str(body["by_tier"]["T0"][age]) for age in ("<=24h", "24-48h", ">48h", "none"))]
     assert sum(body["buckets"].values()) == body["expected"] == counted(filled, "symbol_universe")
     assert body["buckets"]["none"] == 1
     assert body["stale"]["none"] == ["GHOST"]
@@ -86,6 +89,7 @@ def test_without_any_database_none_is_made_and_one_line_says_how(migrated: Insta
 def test_the_doctor_finds_a_filled_installation_healthy(filled: Installation) -> None:
     done = filled.qm("doctor")
     assert done.code == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "nothing is bad"
     findings = json.loads(filled.qm("doctor", "--json").stdout)
     states = {finding["what"]: finding["state"] for finding in findings}
     assert states["database"] == states["migrations"] == states["source"] == states["disk"] == "ok"
