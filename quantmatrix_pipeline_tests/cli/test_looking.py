@@ -115,7 +115,7 @@ def test_the_doctor_names_what_is_ill_and_its_exit_code_says_so(
 
 def test_the_doctor_finds_misspelt_settings_and_leaves_other_programs_alone(filled: Installation) -> None:
     done = filled.qm("doctor", QM_DISCORD_WEBHOK="https://hidden", FINHUB_API_KEY="hidden", OPENAI_API_KEY="x")
-    (line,) = [line for line in done.stdout.splitlines() if "environment" in line]
+    (line,) = [line for line in done.stdout.splitlines() if " environment: " in line]
     assert line.startswith("bad  environment: without effect: FINHUB_API_KEY: there is no such variable; did you mean")
     assert "QM_DISCORD_WEBHOK: there is no such variable; did you mean QM_DISCORD_WEBHOOK?" in line
     assert "OPENAI" not in line
