@@ -119,24 +119,23 @@ def two_symbols(installation: Installation) -> Iterator[tuple[str, str]]:
 def test_runs_are_launched_and_followed_over_http_until_they_have_ended(
     dagster: Dagster, up: Up, installation: Installation, two_symbols: tuple[str, str]
 ) -> None:
-    """One of each kind, all under way at once: of checks, of a session, of a symbol, of the queue."""
+    """Of checks, of a symbol, of the queue, all under way at once; of a session by its schedule, below."""
     one, other = two_symbols
     first, newest = str(installation.folder.sessions[-5]), str(installation.folder.sessions[-1])
     wanted = {"symbol": other, "interval": "1d", "start": f"{first}T14:00:00Z", "end": newest, "priority": "T0"}
     with httpx.Client(base_url=up.api, headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False) as client:
         started = [
             client.post("/ops/validate"),
-            client.post("/api/v1/market-data/admin/coverage/refresh"),
             client.post(f"/api/v1/market-data/symbol/{one}/refresh"),
             client.post("/ops/backfill", json=wanted),
         ]
-        assert [response.status_code for response in started] == [202] * 4, [response.text for response in started]
+        assert [response.status_code for response in started] == [202] * 3, [response.text for response in started]
         bodies = {body["task"]: body for body in (response.json() for response in started)}
         for task, body in bodies.items():
             assert ended(dagster, body["run_id"]).tags["qm/actor"] == "ada"
             found = client.get(body["follow"]).json()
             assert (found["job"], found["status"], found["ended"], found["actor"]) == (task, "SUCCESS", True, "ada")
-            assert found["session"] == body["session"] == (newest if task == "refresh_coverage" else None)
+            assert found["session"] is body["session"] is None
         assert bodies["validate"]["findings"]["settings"]["state"] == "ok"
         cursor = client.get(f"/ops/cursor/{other}/1d/files").json()
         assert (cursor["first_bar"], cursor["contiguous_to"]) == (first, newest)
@@ -203,6 +202,9 @@ def test_a_schedule_is_paused_and_run_now_by_the_command_line_and_resumed_over_h
         assert found.tags["qm/schedule"] == "hourly_coverage"
         assert found.tags["qm/actor"] == "ada"
         assert launched["url"] == dagster.page(found.run_id)
+        assert (launched["task"], launched["session"]) == ("refresh_coverage", found.sessions)
+        followed = client.get(f"{up.api}{launched['follow']}").json()
+        assert (followed["status"], followed["session"], followed["actor"]) == ("SUCCESS", found.sessions, "ada")
         done = [(c["actor"].partition(":")[0], c["action"]) for c in client.get("/audit").json()]
     assert done == [("ada", "run_now"), ("ada", "resume"), ("qm", "pause")]
 
