@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -77,16 +77,18 @@ class Operator:
 
     # --- following a page ---------------------------------------------------------------------------------------------
 
-    def follow(self, *headings: str) -> set[str]:
+    def follow(self, *headings: str, after_each: Callable[[str], object] = lambda job: None) -> set[str]:
         """Follow procedures that press the same jobs, side by side, each job once; return the checks that the last one
-        saw fail.
+        saw fail. `after_each` is called with the name of each job that was pressed.
         """
         self.followed.update(headings)
         pages = [self._steps(heading) for heading in headings]
         failing: set[str] = set()
         while pressed := {job for page in pages if (job := next(page, None))}:
             assert len(pressed) == 1, f"{headings} press {pressed}"
-            failing = self.press(pressed.pop())
+            job = pressed.pop()
+            failing = self.press(job)
+            after_each(job)
         return failing
 
     def _steps(self, heading: str) -> Iterator[str]:

@@ -141,7 +141,13 @@ def test_members_that_are_gone_come_back(operator: Operator, well: str) -> None:
     broken(operator, "UPDATE index_constituents SET is_active = false, became_inactive_at = last_seen")
     operator.press("refresh_coverage")
     assert re.search(r"no members of DOW30.* -> press refresh_constituents$", operator.status())
-    operator.follow("An index has 0 members")
+    members: dict[str, int] = {}
+
+    def count(job: str) -> None:
+        members[job] = operator.scalar("SELECT count(*) FROM index_constituents WHERE is_active")
+
+    operator.follow("An index has 0 members", after_each=count)
+    assert members == {"refresh_constituents": 30, "restore_daily_coverage": 30}
     assert operator.status() == well
 
 
