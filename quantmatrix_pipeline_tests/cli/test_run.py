@@ -68,4 +68,8 @@ def test_the_report_for_people_says_what_was_written_and_where_to_look_next(migr
     assert f"{bars:,} written" in done.stdout
     assert f"{refused:,} rejected" in done.stdout
     assert "next: `qm status`" in done.stdout
+    # No terminal is there: a line per fact, however long.
+    (steps,) = [line for line in done.stdout.splitlines() if line.startswith("steps")]
+    assert len(steps) > 80
+    assert {"index_constituents", "indicator_history", "coverage_report"} <= set(steps.split())
     assert "Traceback" not in done.stderr
