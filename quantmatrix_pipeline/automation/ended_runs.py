@@ -32,8 +32,6 @@ def ended_runs(
     deadline = time.monotonic() + READING_SECONDS
     found = [run for run_id in list(cursor.held) if (run := _held(instance, repository, cursor, run_id, now))]
     for event in run_events.ended_since(instance, cursor, AT_ONCE):
-        if time.monotonic() > deadline:
-            break
         run = run_reports.report(instance, event.run_id, repository, now)
         if run is not None and cursor.is_news(run.run_id, run.outcome, event.at):
             follows = _follows(instance, run, now)
@@ -41,6 +39,8 @@ def ended_runs(
                 cursor.held.append(run.run_id)
             found.append(run if follows is Next.NOTHING else _untold(run))
         cursor.handled[event.number] = event.at
+        if time.monotonic() > deadline:  # one at each look, however slow the storage is, or none would ever be read
+            break
     cursor.settle(now)
     return found
 

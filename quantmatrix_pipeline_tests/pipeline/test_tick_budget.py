@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus, build_sensor_context
+from dagster._core.test_utils import create_run_for_test
 
+from quantmatrix_pipeline.automation import ended_runs
+from quantmatrix_pipeline.automation.alerts import RUNS
 from quantmatrix_pipeline.coverage.attempts import STALE
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.errors import TimeBudgetExceeded
@@ -75,3 +78,19 @@ def test_whatever_a_sensor_waits_for_its_tick_ends_and_says_why_and_the_next_one
         warehouse.execute("DROP TRIGGER slow ON heartbeats")
         assert stale.cursor == kept
     assert "a backfill for exactly these was launched already" in str(stale.tick().skipped)
+
+
+@pytest.mark.usefixtures("environment")
+def test_runs_that_one_look_has_no_time_for_are_read_by_the_next_ones_each_once(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts = Sensor(RUNS, instance)
+    assert alerts.tick().skipped == "listening from here on"
+    for _ in range(3):
+        instance.report_run_canceled(
+            create_run_for_test(instance, job_name="restate", status=DagsterRunStatus.CANCELING)
+        )
+    with monkeypatch.context() as slow:
+        slow.setattr(ended_runs, "READING_SECONDS", 0.0)
+        read = [str(alerts.tick().skipped).partition(" ")[0] for _ in range(2)]
+    assert [*read, *(str(alerts.tick().skipped).partition(" ")[0] for _ in range(2))] == ["1", "1", "1", "0"]
