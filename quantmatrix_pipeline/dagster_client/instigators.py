@@ -14,11 +14,13 @@ from quantmatrix_pipeline.dagster_client.connection import LOCATION, REPOSITORY,
 from quantmatrix_pipeline.dagster_client.runs import instant
 from quantmatrix_pipeline.errors import DagsterRefused
 
+# Ticks since a moment Dagster finds by the schedule's name; all of them, without a moment, by the address of the code
+# server that it was first loaded from, which is another one after each start of `qm up`.
 _STATE = """
 fragment state on InstigationState {
   id status
   nextTick { timestamp }
-  ticks(limit: $ticks) { timestamp endTimestamp status skipReason runIds error { message } }
+  ticks(limit: $ticks, afterTimestamp: 1) { timestamp endTimestamp status skipReason runIds error { message } }
 }
 """
 _SCHEDULES = (
