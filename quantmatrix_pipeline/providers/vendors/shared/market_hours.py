@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 
 from quantmatrix_pipeline.bars.batch import Bools, Dates
+from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.providers.answers import Instants
 from quantmatrix_pipeline.providers.transport.kept_for import NEW_YORK
 
 SECONDS = {"1m": 60, "5m": 300}  # from one bar to the next
-_CLOSE = 16  # o'clock in New York; on a half day that is later than needed, never too early
+EXCHANGE = "XNYS"  # whose sessions, half days among them, are those of all US exchanges
 
 
 def day_in_new_york(at: datetime) -> date:
@@ -30,8 +31,7 @@ def has_closed(session: date, at: datetime) -> bool:
 
 
 def _last_closed(at: datetime) -> date:
-    here = at.astimezone(NEW_YORK)
-    return here.date() if here.hour >= _CLOSE else here.date() - timedelta(days=1)
+    return trading_calendar(EXCHANGE).newest_closed(at, timedelta(0))
 
 
 def closed_bars(opened_at: Instants, interval: str, at: datetime) -> Bools:
