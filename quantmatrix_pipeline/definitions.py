@@ -18,19 +18,11 @@ from quantmatrix_pipeline.assets import (
     universe,
 )
 from quantmatrix_pipeline.assets.partitions import session_partitions
-from quantmatrix_pipeline.automation import (
-    alerts,
-    backfill,
-    digest,
-    jobs,
-    known_jobs,
-    retries,
-    schedules,
-    skipped_ticks,
-    stale,
-    watch,
-)
-from quantmatrix_pipeline.automation import backup as backup_jobs
+from quantmatrix_pipeline.automation import schedules
+from quantmatrix_pipeline.automation.jobs import backup as backup_jobs
+from quantmatrix_pipeline.automation.jobs import digest, known, queue, sessions
+from quantmatrix_pipeline.automation.sensors import alerts, lacking, retries, skipped_ticks, watch
+from quantmatrix_pipeline.automation.sensors import queue as queue_sensor
 from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
 from quantmatrix_pipeline.checks import coverage as coverage_checks
@@ -50,9 +42,9 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         Resources by name that take the place of the usual ones.
     """
     settings = load()
-    made = jobs.build()
+    made = sessions.build()
     partitions = session_partitions(settings.calendar, settings.start_session)
-    all_jobs = [*made, *backfill.jobs(), *backup_jobs.jobs(), digest.build()]
+    all_jobs = [*made, *queue.jobs(), *backup_jobs.jobs(), digest.build()]
     put_together = partial(
         Definitions,
         assets=[
@@ -78,15 +70,15 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         # A process per step costs 4 to 5 seconds, a step in the run's own process 0.1.
         executor=in_process_executor,
     )
-    known = known_jobs.known(put_together())
+    known_jobs = known.known(put_together())
     return put_together(
-        schedules=schedules.build(settings, known),
+        schedules=schedules.build(settings, known_jobs),
         sensors=[
-            *stale.build(made),
-            *backfill.sensors(),
-            *schedules.sensors(known),
+            *lacking.build(made),
+            *queue_sensor.build(),
+            *schedules.sensors(known_jobs),
             *retries.sensors(all_jobs),
-            *skipped_ticks.sensors(settings, all_jobs, known),
+            *skipped_ticks.sensors(settings, all_jobs, known_jobs),
             *alerts.build(),
             *watch.build(),
         ],

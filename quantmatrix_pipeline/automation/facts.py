@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from quantmatrix_pipeline.automation.watching import UNDER_WAY
+from quantmatrix_pipeline.automation.sensors.tries import UNDER_WAY
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import machine

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 import psutil
 from dagster import (
     DefaultScheduleStatus,
-    DefaultSensorStatus,
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
@@ -18,11 +17,11 @@ from dagster import (
     SensorEvaluationContext,
     SkipReason,
     schedule,
-    sensor,
 )
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
 from quantmatrix_pipeline.health.unattended import FILE_SENSOR
@@ -116,7 +115,7 @@ def request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> Ru
 def sensors(jobs: Jobs) -> list[SensorDefinition]:
     """Return the sensor over the schedules file; `jobs` are those that there are."""
 
-    @sensor(name=FILE_SENSOR, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(FILE_SENSOR, every_seconds=30)
     def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
         """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing.
 

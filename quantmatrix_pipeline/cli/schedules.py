@@ -119,7 +119,7 @@ def validate(
 ) -> None:
     """Say whether a schedules file is right: every fault is a line with entry and field; exit code 2."""
     # What a job is only the definitions can say, which take seconds to load.
-    from quantmatrix_pipeline.automation.known_jobs import known
+    from quantmatrix_pipeline.automation.jobs.known import known
     from quantmatrix_pipeline.definitions import build_defs
 
     settings = load()

@@ -33,10 +33,10 @@ from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 from dagster._utils.error import SerializableErrorInfo, serializable_error_info_from_exc_info
 
 from quantmatrix_pipeline.alerts.events import Wishes
-from quantmatrix_pipeline.automation import attempts
-from quantmatrix_pipeline.automation.alerts import DELIVERY, FRESHNESS, RUNS
-from quantmatrix_pipeline.automation.run_events import EndedCursor
-from quantmatrix_pipeline.automation.run_reports import wishes
+from quantmatrix_pipeline.automation.runs import attempts
+from quantmatrix_pipeline.automation.runs.events import EndedCursor
+from quantmatrix_pipeline.automation.runs.reports import wishes
+from quantmatrix_pipeline.automation.sensors.alerts import DELIVERY, FRESHNESS, RUNS
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse

@@ -10,8 +10,8 @@ from dagster._core.test_utils import create_run_for_test
 from typer.testing import CliRunner
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation import backfill
-from quantmatrix_pipeline.automation.jobs import ONE_AT_A_TIME
+from quantmatrix_pipeline.automation.jobs.sessions import ONE_AT_A_TIME
+from quantmatrix_pipeline.automation.sensors.queue import SENSOR
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.definitions import build_defs
@@ -43,7 +43,7 @@ def lacking(chain: Chain, folder: Folder, warehouse: Warehouse, monkeypatch: pyt
 def test_the_sensor_queues_what_was_never_fetched_and_its_run_fetches_it(
     lacking: Chain, instance: DagsterInstance, warehouse: Warehouse
 ) -> None:
-    sensor = Sensor(backfill.SENSOR, instance)
+    sensor = Sensor(SENSOR, instance)
     (request,) = sensor.tick().runs
     assert request.tags["quantmatrix/queued"] == "2"
     queued = warehouse.rows(
@@ -105,7 +105,7 @@ def test_a_stretch_that_somebody_asks_for_is_queued_in_his_tier_and_fetched_by_t
 def test_one_run_at_a_time_and_none_again_that_did_not_get_on(
     lacking: Chain, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sensor = Sensor(backfill.SENSOR, instance)
+    sensor = Sensor(SENSOR, instance)
     chain = create_run_for_test(
         instance, job_name="restore_daily_coverage", status=DagsterRunStatus.STARTED, tags=ONE_AT_A_TIME
     )
@@ -122,7 +122,7 @@ def test_after_a_close_the_chain_comes_first(lacking: Chain, folder: Folder, mon
     folder.write(walk(SYMBOLS, sessions("2022-01-03", 31)))
     monkeypatch.setenv("QM_NOW", "2022-01-03T21:45:00Z")
     with DagsterInstance.ephemeral() as without_runs:  # the night before ended by the real clock, years after this
-        assert "its chain comes first" in (Sensor(backfill.SENSOR, without_runs).tick().skipped or "")
+        assert "its chain comes first" in (Sensor(SENSOR, without_runs).tick().skipped or "")
 
 
 def test_the_command_says_what_is_missing_and_queues_it(lacking: Chain, warehouse: Warehouse) -> None:

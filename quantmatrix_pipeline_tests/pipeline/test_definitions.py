@@ -163,6 +163,14 @@ def test_every_asset_says_what_it_is_whose_it_is_and_what_its_table_holds() -> N
         assert all(column.type and column.description for column in columns), spec.key
 
 
+def test_every_job_schedule_and_sensor_says_what_it_does() -> None:
+    repository = build_defs().get_repository_def()
+    everything = [*repository.get_all_jobs(), *repository.schedule_defs, *repository.sensor_defs]
+    named = [each for each in everything if not each.name.startswith("__")]
+    assert [each.name for each in named if not each.description] == []
+    assert len(named) > 30
+
+
 def test_validate_runs_every_check_but_the_restore_of_a_backup() -> None:
     definitions = build_defs()
     every = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dagster import ExecuteInProcessResult, JobDefinition
 
-from quantmatrix_pipeline.automation.run_reports import report
+from quantmatrix_pipeline.automation.runs.reports import report
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.universe.tracking import watch
 from quantmatrix_pipeline.warehouse.engine import Warehouse

@@ -17,7 +17,7 @@ from dagster import (
 from dagster._core.events import JobFailureData
 
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.automation import run_reports
+from quantmatrix_pipeline.automation.runs import reports as run_reports
 
 
 @asset(owners=["team:one"])

@@ -16,8 +16,8 @@ from dagster import (
     multi_asset,
 )
 
-from quantmatrix_pipeline.automation import run_reports
-from quantmatrix_pipeline.automation.alerts import RUNS
+from quantmatrix_pipeline.automation.runs import reports as run_reports
+from quantmatrix_pipeline.automation.sensors.alerts import RUNS
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.resources import run_record
 from quantmatrix_pipeline.warehouse import runs

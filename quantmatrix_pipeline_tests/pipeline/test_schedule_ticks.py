@@ -14,7 +14,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, ScheduleEvalu
 
 from quantmatrix_pipeline.automation import schedules as built
 from quantmatrix_pipeline.automation.facts import DagsterFacts
-from quantmatrix_pipeline.automation.known_jobs import known
+from quantmatrix_pipeline.automation.jobs.known import known
 from quantmatrix_pipeline.cli.schedules import validate
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.errors import ConfigurationError

@@ -10,8 +10,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, build_sensor_context
 from dagster._core.test_utils import create_run_for_test
 
-from quantmatrix_pipeline.automation import ended_runs
-from quantmatrix_pipeline.automation.alerts import RUNS
+from quantmatrix_pipeline.automation.runs import ended as ended_runs
+from quantmatrix_pipeline.automation.sensors.alerts import RUNS
 from quantmatrix_pipeline.coverage.attempts import STALE
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.errors import TimeBudgetExceeded

@@ -12,7 +12,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.automation.alerts import DELIVERY
+from quantmatrix_pipeline.automation.sensors.alerts import DELIVERY
 from quantmatrix_pipeline.health.unattended import WATCH, unattended
 from quantmatrix_pipeline.warehouse import vital_signs
 from quantmatrix_pipeline.warehouse.engine import Warehouse

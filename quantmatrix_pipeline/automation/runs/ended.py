@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from dagster import DagsterInstance, RepositoryDefinition
 
 from quantmatrix_pipeline.alerts.events import Run
-from quantmatrix_pipeline.automation import run_events, run_reports
-from quantmatrix_pipeline.automation.attempts import Next, what_follows
+from quantmatrix_pipeline.automation.runs import events, reports
+from quantmatrix_pipeline.automation.runs.attempts import Next, what_follows
 
 AT_ONCE = 50
 READING_SECONDS = 15.0  # what is not read by then is read at the next look
 
 
 def ended_runs(
-    instance: DagsterInstance, repository: RepositoryDefinition | None, cursor: run_events.EndedCursor, now: float
+    instance: DagsterInstance, repository: RepositoryDefinition | None, cursor: events.EndedCursor, now: float
 ) -> list[Run]:
     """Return runs in the order in which they ended, and move the cursor past them.
 
@@ -31,8 +31,8 @@ def ended_runs(
     """
     deadline = time.monotonic() + READING_SECONDS
     found = [run for run_id in list(cursor.held) if (run := _held(instance, repository, cursor, run_id, now))]
-    for event in run_events.ended_since(instance, cursor, AT_ONCE):
-        run = run_reports.report(instance, event.run_id, repository, now)
+    for event in events.ended_since(instance, cursor, AT_ONCE):
+        run = reports.report(instance, event.run_id, repository, now)
         if run is not None and cursor.is_news(run.run_id, run.outcome, event.at):
             follows = _follows(instance, run, now)
             if follows is Next.AWAITED:
@@ -48,12 +48,12 @@ def ended_runs(
 def _held(
     instance: DagsterInstance,
     repository: RepositoryDefinition | None,
-    cursor: run_events.EndedCursor,
+    cursor: events.EndedCursor,
     run_id: str,
     now: float,
 ) -> Run | None:
     """Return a run that was held back, where nobody came to speak for it."""
-    run = run_reports.report(instance, run_id, repository, now)
+    run = reports.report(instance, run_id, repository, now)
     follows = Next.LAUNCHED if run is None else _follows(instance, run, now)
     if follows is not Next.AWAITED:
         cursor.held.remove(run_id)

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 
 from dagster import (
     DagsterInstance,
-    DefaultSensorStatus,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.target import ExecutableDefinition
@@ -22,7 +20,8 @@ from dagster._core.scheduler.instigation import TickStatus
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
 from quantmatrix_pipeline.automation.schedules import request
-from quantmatrix_pipeline.automation.watching import outcome
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
+from quantmatrix_pipeline.automation.sensors.tries import outcome
 from quantmatrix_pipeline.coverage.attempts import Outcome
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Skip, decide, may_pass
@@ -38,7 +37,7 @@ def sensors(settings: Settings, jobs: Sequence[ExecutableDefinition], known: Job
     """Return the sensor; `jobs` are all that there are, and `known` what entries may say of them."""
     catalogue = in_force(settings, known).catalogue
 
-    @sensor(name=SENSOR, jobs=jobs, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(SENSOR, every_seconds=60, jobs=jobs)
     def retry_skipped_ticks(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Decide anew about ticks that a preflight check or a run under way made be skipped, until the next tick comes.
 

@@ -1,6 +1,5 @@
-"""The backfill queue's job and the sensor that launches it: one run at a time, and never before tonight's chain."""
+"""The job that works the backfill queue, and queues beforehand what it is asked to."""
 
-import json
 import os
 import socket
 import time
@@ -10,30 +9,20 @@ from typing import Literal
 
 from dagster import (
     AssetObservation,
-    DefaultSensorStatus,
     In,
     JobDefinition,
     Nothing,
     OpExecutionContext,
     Out,
     Output,
-    RunRequest,
-    RunsFilter,
-    SensorDefinition,
-    SensorEvaluationContext,
-    SensorResult,
-    SkipReason,
     job,
     op,
-    sensor,
 )
 from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.metadata import would_fetch
-from quantmatrix_pipeline.automation.symbols import StretchConfig, stretch
-from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
-from quantmatrix_pipeline.automation.watching import UNDER_WAY, chain_under_way
+from quantmatrix_pipeline.automation.jobs.symbols import StretchConfig, stretch
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.dagster_client.session_tags import written
 from quantmatrix_pipeline.ingest.backfill import ask, work
@@ -43,9 +32,7 @@ from quantmatrix_pipeline.providers.routing.overview import spent_for_today
 from quantmatrix_pipeline.resources.platform import BARS, Platform
 from quantmatrix_pipeline.universe.scope import part_of
 from quantmatrix_pipeline.warehouse import backfill as queue
-from quantmatrix_pipeline.warehouse import coverage as tables
 
-SENSOR = "backfill_queue"
 LOCK_WAIT_SECONDS = 5.0  # a chain that holds the lock comes first; the next run goes on
 
 
@@ -105,7 +92,7 @@ def jobs() -> list[JobDefinition]:
             pace=platform.backfill_pace,
             clock=clock.now,
             wait=time.sleep,
-            hold=partial(_hold, platform),
+            hold=partial(held_back, platform),
             most_seconds=settings.backfill_run_seconds,
         )
         scan(
@@ -137,45 +124,6 @@ def jobs() -> list[JobDefinition]:
     return [work_backfill_queue]
 
 
-def _hold(platform: Platform) -> str | None:
+def held_back(platform: Platform) -> str | None:
+    """Say why the queue is not worked: what is left of today's calls is tonight's; None: it may be."""
     return spent_for_today(platform.bar_vendors(), BARS, platform.settings.backfill_budget_share)
-
-
-def sensors() -> list[SensorDefinition]:
-    """Return the sensor."""
-
-    @sensor(name=SENSOR, job_name=WORK_QUEUE, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
-    def backfill_queue(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
-        """Put what was never fetched into the queue, and work it while it holds something, one run at a time."""
-        now = clock.now()
-        tables.beat(platform.warehouse, SENSOR, now)
-        if context.instance.get_runs_count(RunsFilter(job_name=WORK_QUEUE, statuses=UNDER_WAY)):
-            return SkipReason("a run of the queue is under way")
-        session = platform.newest_session()
-        if not chain_has_had_its_turn(context.instance, platform.calendar, session, now):
-            return SkipReason(f"{session} has just closed; its chain comes first")
-        if chain_under_way(context.instance):
-            return SkipReason("a chain is under way, before which the queue's work stands back")
-        queued = queue.enqueue(
-            platform.warehouse, queue.open_gaps(platform.warehouse), origin="gaps", priority=0, now=now
-        )
-        ready = queue.claimable(platform.warehouse, now)
-        if not ready:
-            return SkipReason("the queue holds nothing that could be taken now")
-        if why := _hold(platform):
-            return SkipReason(f"{ready} jobs wait; postponed: {why}")
-        # A run that could not get on, as when a budget is used up, is not repeated at once.
-        latch = json.loads(context.cursor) if context.cursor else {}
-        if (
-            latch.get("ready") == ready
-            and now.timestamp() - latch["at"] < 60 * platform.settings.stale_cooldown_minutes
-        ):
-            return SkipReason(f"{ready} jobs wait, as many as when the last run began; cooling down")
-        return SensorResult(
-            run_requests=[
-                RunRequest(run_key=f"backfill-{now:%Y-%m-%dT%H:%M:%S}", tags={"quantmatrix/queued": str(queued)})
-            ],
-            cursor=json.dumps({"ready": ready, "at": now.timestamp()}),
-        )
-
-    return [backfill_queue]

@@ -9,20 +9,19 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
-    DefaultSensorStatus,
     RunRequest,
     RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 from dagster._core.definitions.target import ExecutableDefinition
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.attempts import ATTEMPT, RETRY_OF, attempt, due, ended, launched_again
 from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.automation.runs.attempts import ATTEMPT, RETRY_OF, attempt, due, ended, launched_again
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
 from quantmatrix_pipeline.resources.causes import timed_out
@@ -46,7 +45,7 @@ _KEPT = (
 def sensors(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
     """Return the sensor; `jobs` are all that it may launch again."""
 
-    @sensor(name=SENSOR, jobs=jobs, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(SENSOR, every_seconds=30, jobs=jobs)
     def retry_failed_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Launch failed runs again whose schedule says how often, each once, after its pause, as its schedule may."""
         tables.beat(platform.warehouse, SENSOR, clock.now())

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter, SensorResult, SkipReason
 
-from quantmatrix_pipeline.automation import jobs
+from quantmatrix_pipeline.automation.jobs.sessions import ONE_AT_A_TIME
 from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, beat, fingerprint
 from quantmatrix_pipeline.job_names import REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
@@ -87,4 +87,4 @@ def outcome(instance: DagsterInstance, run_key: str) -> Outcome:
 
 def chain_under_way(instance: DagsterInstance) -> bool:
     """Tell whether a run of the chain, or another of those that go one at a time, waits or runs."""
-    return instance.get_runs_count(RunsFilter(tags=jobs.ONE_AT_A_TIME, statuses=UNDER_WAY)) > 0
+    return instance.get_runs_count(RunsFilter(tags=ONE_AT_A_TIME, statuses=UNDER_WAY)) > 0

@@ -10,19 +10,18 @@ from typing import Any
 
 from dagster import (
     DagsterInstance,
-    DefaultSensorStatus,
     RepositoryDefinition,
     SensorDefinition,
     SensorEvaluationContext,
     SkipReason,
-    sensor,
 )
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.failing_ticks import tell_of_ticks
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
+from quantmatrix_pipeline.automation.sensors.failing_ticks import tell_of_ticks
 from quantmatrix_pipeline.health.unattended import WATCH
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
@@ -34,7 +33,7 @@ FINISHED = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 def build() -> list[SensorDefinition]:
     """Return the sensor."""
 
-    @sensor(name=WATCH, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(WATCH, every_seconds=60)
     def watch_dagster(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
         """Note the daemon's signs of life, each schedule's next tick and each sensor's last; launches nothing."""
         assert context.repository_def is not None

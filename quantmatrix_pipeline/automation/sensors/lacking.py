@@ -5,19 +5,18 @@ sessions.
 from collections.abc import Sequence
 
 from dagster import (
-    DefaultSensorStatus,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation import jobs
-from quantmatrix_pipeline.automation.turn import chain_has_had_its_turn
-from quantmatrix_pipeline.automation.watching import Look, chain_under_way
+from quantmatrix_pipeline.automation.jobs.sessions import AnyJob
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
+from quantmatrix_pipeline.automation.sensors.tries import Look, chain_under_way
+from quantmatrix_pipeline.automation.sensors.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
 from quantmatrix_pipeline.coverage.report import stale_as_of
 from quantmatrix_pipeline.job_names import BACKFILL_HISTORY, BACKFILL_STALE, BACKFILL_SYMBOLS, REFRESH_COVERAGE
@@ -28,8 +27,6 @@ from quantmatrix_pipeline.warehouse import universe
 
 LOOKED_BACK = 10  # sessions: what was missed before is the job backfill_history's, on somebody's word
 
-AnyJob = jobs.AnyJob
-
 
 def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
     """Return the sensors; `made` are the jobs, of which they launch some."""
@@ -37,12 +34,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
     def launching(*names: str) -> list[AnyJob]:
         return [job for job in made if job.name in names]
 
-    @sensor(
-        name=STALE,
-        jobs=launching(BACKFILL_STALE, REFRESH_COVERAGE),
-        minimum_interval_seconds=60,
-        default_status=DefaultSensorStatus.RUNNING,
-    )
+    @running_sensor(STALE, every_seconds=60, jobs=launching(BACKFILL_STALE, REFRESH_COVERAGE))
     def backfill_stale_coverage(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Fetch what is not fresh as of the newest closed session; the same stale set is tried once."""
         now = clock.now()
@@ -64,12 +56,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         run = RunRequest(job_name=BACKFILL_STALE, partition_key=str(session), tags=tags)
         return look.decide(session, stale, f"{len(stale)} stale as of {session}", run)
 
-    @sensor(
-        name=NEW,
-        jobs=launching(BACKFILL_SYMBOLS, REFRESH_COVERAGE),
-        minimum_interval_seconds=60,
-        default_status=DefaultSensorStatus.RUNNING,
-    )
+    @running_sensor(NEW, every_seconds=60, jobs=launching(BACKFILL_SYMBOLS, REFRESH_COVERAGE))
     def backfill_new_symbols(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Fetch what nobody was ever asked about: what was tracked, or put on the watch list, since the last chain."""
         look = Look(NEW, platform, context.instance, context.cursor, clock.now())
@@ -84,12 +71,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         run = RunRequest(job_name=BACKFILL_SYMBOLS, tags=tags)
         return look.decide(platform.newest_session(), new, f"{len(new)} new: {', '.join(new[:5])}", run)
 
-    @sensor(
-        name=MISSED,
-        jobs=launching(BACKFILL_HISTORY, REFRESH_COVERAGE),
-        minimum_interval_seconds=300,
-        default_status=DefaultSensorStatus.RUNNING,
-    )
+    @running_sensor(MISSED, every_seconds=300, jobs=launching(BACKFILL_HISTORY, REFRESH_COVERAGE))
     def record_missed_sessions(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """Record the history of sessions whose bars came when their night was over, in one run."""
         look = Look(MISSED, platform, context.instance, context.cursor, clock.now())

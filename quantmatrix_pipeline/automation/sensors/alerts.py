@@ -13,7 +13,6 @@ from functools import partial
 
 from dagster import (
     DagsterEventType,
-    DefaultSensorStatus,
     EventRecordsFilter,
     RunRequest,
     RunsFilter,
@@ -21,7 +20,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
@@ -33,9 +31,10 @@ from quantmatrix_pipeline.alerts.deliver import BUDGET_SECONDS, TIMEOUT_SECONDS,
 from quantmatrix_pipeline.alerts.events import Run
 from quantmatrix_pipeline.alerts.routing import Policy
 from quantmatrix_pipeline.alerts.tell import tell
-from quantmatrix_pipeline.automation import run_events, run_reports
-from quantmatrix_pipeline.automation.digest import OP
-from quantmatrix_pipeline.automation.ended_runs import ended_runs
+from quantmatrix_pipeline.automation.jobs.digest import OP
+from quantmatrix_pipeline.automation.runs import events, reports
+from quantmatrix_pipeline.automation.runs.ended import ended_runs
+from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.coverage.report import coverage_as_of
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.job_names import DIGEST, RESTORE
@@ -52,19 +51,19 @@ AT_ONCE = 50
 def build() -> list[SensorDefinition]:
     """Return the alerting sensors."""
 
-    @sensor(name=RUNS, job_name=DIGEST, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(RUNS, every_seconds=30, job_name=DIGEST)
     def alert_on_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """One message per cause of failed runs and failed checks, one when it is over; slow runs; durations."""
         tables.beat(platform.warehouse, RUNS, clock.now())
         runs.close_dead(platform.warehouse)
-        cursor = run_events.EndedCursor.parse(context.cursor)
+        cursor = events.EndedCursor.parse(context.cursor)
         if cursor is None:  # what happened before somebody listened is no news
-            context.update_cursor(str(run_events.newest(context.instance)))
+            context.update_cursor(str(events.newest(context.instance)))
             return SkipReason("listening from here on")
         now = clock.wall()
         new = ended_runs(context.instance, context.repository_def, cursor, now)
         ended = [_with_coverage(context, platform, run) for run in new]
-        slow = troubles.slow(run_reports.taking_long(context.instance, context.repository_def, now))
+        slow = troubles.slow(reports.taking_long(context.instance, context.repository_def, now))
         if ended or slow:
             _say(platform, ended, slow)
         if requests := _digests(context, platform, ended):
@@ -72,7 +71,7 @@ def build() -> list[SensorDefinition]:
         context.update_cursor(str(cursor))
         return SkipReason(f"{len(ended)} runs ended since the last look, {len(slow)} take long")
 
-    @sensor(name=FRESHNESS, minimum_interval_seconds=60, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(FRESHNESS, every_seconds=60)
     def alert_on_freshness(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
         """One message for the assets that became stale together, one when they are fresh again."""
         tables.beat(platform.warehouse, FRESHNESS, clock.now())
@@ -89,7 +88,7 @@ def build() -> list[SensorDefinition]:
             if isinstance(change, FreshnessStateChange):
                 state[change.key.to_user_string()] = change.new_state
         groups = [
-            troubles.stale(names, bad.value, run_reports.owners(context.repository_def, names))
+            troubles.stale(names, bad.value, reports.owners(context.repository_def, names))
             for bad in (FreshnessState.FAIL, FreshnessState.WARN)
             if (names := [name for name, now in state.items() if now is bad])
         ]
@@ -103,7 +102,7 @@ def build() -> list[SensorDefinition]:
         )
         return SkipReason(f"{len(state)} assets changed since the last look")
 
-    @sensor(name=DELIVERY, minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+    @running_sensor(DELIVERY, every_seconds=30)
     def deliver_alerts(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
         """Send what waits in the outbox; what a channel does not take is kept and tried again."""
         tables.beat(platform.warehouse, DELIVERY, clock.now())
@@ -130,7 +129,7 @@ def _digests(context: SensorEvaluationContext, platform: Platform, ended: Sequen
     except QuantMatrixError as error:  # a source that is broken since: what was told must not be told again for it
         context.log.warning("no digest: %s", error)
         return []
-    if newest not in {run_reports.session(run.tags) for run in stored}:
+    if newest not in {reports.session(run.tags) for run in stored}:
         return []  # an older session's is no news
     config = {"ops": {OP: {"config": {"session": str(newest)}}}}
     return [RunRequest(run_key=f"digest-{newest}", run_config=config)]
@@ -157,7 +156,7 @@ def _say(platform: Platform, ended: Sequence[Run], slow: Sequence[troubles.Group
 def _with_coverage(context: SensorEvaluationContext, platform: Platform, run: Run) -> Run:
     """Add how many symbols lack the session's bar to a run in which something failed."""
     stored = context.instance.get_run_by_id(run.run_id)
-    session = None if stored is None else run_reports.session(stored.tags)
+    session = None if stored is None else reports.session(stored.tags)
     if session is None or not (run.failed or run.outcome == "failure"):
         return run
     try:

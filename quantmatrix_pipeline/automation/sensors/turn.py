@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from quantmatrix_pipeline.automation.attempts import Next, what_follows
+from quantmatrix_pipeline.automation.runs.attempts import Next, what_follows
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.standing import CHAIN_DONE_BY
 from quantmatrix_pipeline.job_names import RESTORE

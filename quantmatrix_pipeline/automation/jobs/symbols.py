@@ -12,7 +12,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import NO_BARS, day
 from quantmatrix_pipeline.assets.coverage import look_at_coverage
 from quantmatrix_pipeline.assets.metadata import table, would_fetch
-from quantmatrix_pipeline.automation.restate import restate_all
+from quantmatrix_pipeline.automation.jobs.restate import restate_all
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.coverage.gaps import scan

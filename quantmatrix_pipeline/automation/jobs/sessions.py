@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import AssetSelection, JobDefinition, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from quantmatrix_pipeline.automation import history, restate, retention, symbols
+from quantmatrix_pipeline.automation.jobs import history, restate, retention, symbols
 from quantmatrix_pipeline.job_names import (
     BACKFILL_STALE,
     RECOMPUTE,
