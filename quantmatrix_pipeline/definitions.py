@@ -20,8 +20,9 @@ from quantmatrix_pipeline.assets import (
 from quantmatrix_pipeline.assets.partitions import session_partitions
 from quantmatrix_pipeline.automation import schedules
 from quantmatrix_pipeline.automation.jobs import backup as backup_jobs
-from quantmatrix_pipeline.automation.jobs import digest, known, queue, sessions
-from quantmatrix_pipeline.automation.sensors import alerts, lacking, retries, skipped_ticks, watch
+from quantmatrix_pipeline.automation.jobs import digest, history, known, queue, restate, retention, sessions, symbols
+from quantmatrix_pipeline.automation.jobs.tags import AnyJob
+from quantmatrix_pipeline.automation.sensors import alerts, lacking, retries, schedules_file, skipped_ticks, watch
 from quantmatrix_pipeline.automation.sensors import queue as queue_sensor
 from quantmatrix_pipeline.checks import backup as backup_checks
 from quantmatrix_pipeline.checks import breadth as breadth_checks
@@ -42,9 +43,17 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         Resources by name that take the place of the usual ones.
     """
     settings = load()
-    made = sessions.build()
     partitions = session_partitions(settings.calendar, settings.start_session)
-    all_jobs = [*made, *queue.jobs(), *backup_jobs.jobs(), digest.build()]
+    all_jobs: list[AnyJob] = [
+        *sessions.build(),
+        *restate.build(),
+        *retention.build(),
+        *history.build(),
+        *symbols.build(),
+        *queue.build(),
+        *backup_jobs.build(),
+        *digest.build(),
+    ]
     put_together = partial(
         Definitions,
         assets=[
@@ -74,11 +83,11 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
     return put_together(
         schedules=schedules.build(settings, known_jobs),
         sensors=[
-            *lacking.build(made),
+            *lacking.build(all_jobs),
             *queue_sensor.build(),
-            *schedules.sensors(known_jobs),
-            *retries.sensors(all_jobs),
-            *skipped_ticks.sensors(settings, all_jobs, known_jobs),
+            *schedules_file.build(known_jobs),
+            *retries.build(all_jobs),
+            *skipped_ticks.build(settings, all_jobs, known_jobs),
             *alerts.build(),
             *watch.build(),
         ],

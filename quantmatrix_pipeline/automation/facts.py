@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from quantmatrix_pipeline.automation.sensors.tries import UNDER_WAY
+from quantmatrix_pipeline.automation.runs.under_way import ENDED, UNDER_WAY
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health import machine
@@ -14,7 +14,6 @@ from quantmatrix_pipeline.health.finding import Verdict
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.entry import Preflight
 
-ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 LOOKED_AT = 50  # a job's newest runs; a session that an older one did is done once more
 
 

@@ -1,4 +1,4 @@
-"""The entries of the schedules file as Dagster's schedules, and a sensor that says when that file is broken."""
+"""The entries of the schedules file as Dagster's schedules."""
 
 from __future__ import annotations
 
@@ -13,26 +13,20 @@ from dagster import (
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
-    SensorDefinition,
-    SensorEvaluationContext,
     SkipReason,
     schedule,
 )
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
-from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
-from quantmatrix_pipeline.health.unattended import FILE_SENSOR
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
-from quantmatrix_pipeline.schedules.editing import keep_good
 from quantmatrix_pipeline.schedules.entry import Catalogue
 from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force
 from quantmatrix_pipeline.schedules.jobs import Jobs
 from quantmatrix_pipeline.settings import Settings
-from quantmatrix_pipeline.warehouse import coverage as tables
 from quantmatrix_pipeline.warehouse import schedules as claims
 
 SESSION_TAG = "quantmatrix/session"
@@ -110,24 +104,3 @@ def request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> Ru
         tags=tags,
         partition_key=partition,
     )
-
-
-def sensors(jobs: Jobs) -> list[SensorDefinition]:
-    """Return the sensor over the schedules file; `jobs` are those that there are."""
-
-    @running_sensor(FILE_SENSOR, every_seconds=30)
-    def schedules_file(context: SensorEvaluationContext, platform: Platform) -> SkipReason:
-        """Keep a copy of the schedules while they are right, to be in force while they are not; launches nothing.
-
-        What was changed in the file by hand is recorded.
-        """
-        now = clock.now()
-        found = keep_good(platform.settings, platform.warehouse, now, jobs)
-        tables.beat(platform.warehouse, FILE_SENSOR, now, {"fault": found.fault} if found.fault else None)
-        trouble = found.trouble
-        if trouble is None:
-            return SkipReason("the schedules file is right, and a copy of it kept")
-        context.log.error(trouble)
-        return SkipReason(trouble)
-
-    return [schedules_file]

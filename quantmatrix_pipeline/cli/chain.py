@@ -151,7 +151,7 @@ def execute(platform: Platform, first: date, last: date, console: Console) -> Ru
 
 
 def _collect(report: RunReport, result: ExecuteInProcessResult) -> None:
-    from quantmatrix_pipeline.automation.runs.causes import found
+    from quantmatrix_pipeline.automation.runs.findings import found
     from quantmatrix_pipeline.resources.causes import cause, exit_code
 
     for event in result.all_events:

@@ -10,7 +10,7 @@ from dagster._core.test_utils import create_run_for_test
 from typer.testing import CliRunner
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.jobs.sessions import ONE_AT_A_TIME
+from quantmatrix_pipeline.automation.jobs.tags import ONE_AT_A_TIME
 from quantmatrix_pipeline.automation.sensors.queue import SENSOR
 from quantmatrix_pipeline.cli.main import app
 from quantmatrix_pipeline.coverage.gaps import scan

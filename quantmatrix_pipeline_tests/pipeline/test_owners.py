@@ -17,7 +17,7 @@ from dagster import (
 from dagster._core.events import JobFailureData
 
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.automation.runs import reports as run_reports
+from quantmatrix_pipeline.automation.runs import reports
 
 
 @asset(owners=["team:one"])
@@ -42,7 +42,7 @@ REPOSITORY = Definitions(assets=[one, two], jobs=[define_asset_job("both", ["one
 
 
 def owners(instance: DagsterInstance, run_id: str) -> tuple[str, ...]:
-    found = run_reports.report(instance, run_id, REPOSITORY, time.time())
+    found = reports.report(instance, run_id, REPOSITORY, time.time())
     assert found is not None
     return found.owners
 

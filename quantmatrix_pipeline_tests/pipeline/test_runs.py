@@ -16,7 +16,7 @@ from dagster import (
     multi_asset,
 )
 
-from quantmatrix_pipeline.automation.runs import reports as run_reports
+from quantmatrix_pipeline.automation.runs import reports
 from quantmatrix_pipeline.automation.sensors.alerts import RUNS
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.resources import run_record
@@ -44,7 +44,7 @@ def test_a_night_and_a_range_are_written_down_with_what_they_counted(
     assert first.params == {"quantmatrix/session": "the night", "quantmatrix/chain": "daily"}
     assert first.counters["daily_bars"]["inserted"] == night.facts["daily_bars"]["inserted"] == 56
     assert first.counters["indicator_history"]["recorded"] == 2
-    told = run_reports.report(chain.instance, night.run_id, None, 0.0)
+    told = reports.report(chain.instance, night.run_id, None, 0.0)
     assert told is not None
     assert (told.counters["daily_bars inserted"], told.counters["indicator_history recorded"]) == (56, 2)
     assert {name.split()[0] for name in told.counters} <= night.facts.keys(), "once each, under the assets' names"
@@ -126,7 +126,7 @@ def test_what_a_step_under_another_name_than_its_asset_counts_is_told_once(insta
     def dump() -> MaterializeResult[None]:
         return MaterializeResult(asset_key="copy", metadata={"bytes": 3, "seconds": 2, "whole": True})
 
-    told = run_reports.report(instance, materialize([dump], instance=instance).run_id, None, 0.0)
+    told = reports.report(instance, materialize([dump], instance=instance).run_id, None, 0.0)
     assert told is not None
     assert told.counters == {"copy bytes": 3}
 

@@ -10,7 +10,7 @@ from quantmatrix_pipeline.job_names import BACKUP, VERIFY_BACKUP
 _LIMITS = {"dagster/max_runtime": "14400"}
 
 
-def jobs() -> list[UnresolvedAssetJobDefinition]:
+def build() -> list[UnresolvedAssetJobDefinition]:
     """Return the jobs; both have no session, and neither stops a chain from writing meanwhile."""
     backup = AssetSelection.assets("backup")
     return [

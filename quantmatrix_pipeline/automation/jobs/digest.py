@@ -23,7 +23,7 @@ class DigestConfig(Config):
     again: bool = Field(False, description="send it though that session's was sent before")
 
 
-def build() -> JobDefinition:
+def build() -> list[JobDefinition]:
     """Return the job; without QM_DIGEST_CHANNELS it only shows the digest on the run's page."""
 
     @op(name=OP)
@@ -57,4 +57,4 @@ def build() -> JobDefinition:
     def send_digest() -> None:
         queue_digest()
 
-    return send_digest
+    return [send_digest]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import day
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS, ONE_AT_A_TIME
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.errors import ConfigurationError
@@ -30,7 +31,7 @@ class HistoryConfig(Config):
     dry_run: bool = Field(False, description="Only say which sessions would be recorded, and end there.")
 
 
-def build(tags: dict[str, str]) -> JobDefinition:
+def build() -> list[JobDefinition]:
     """Return the job; what was recorded before gets a new revision only where its numbers differ."""
 
     @op
@@ -49,13 +50,13 @@ def build(tags: dict[str, str]) -> JobDefinition:
 
     @job(
         name=BACKFILL_HISTORY,
-        tags=tags,
+        tags=ONE_AT_A_TIME | LIMITS,
         description="Record the history of a range, by default of sessions that were missed.",
     )
     def backfill_history() -> None:
         record_range()
 
-    return backfill_history
+    return [backfill_history]
 
 
 def _record(context: OpExecutionContext, platform: Platform, days: Sequence[date]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dagster import AssetsDefinition, DagsterInvalidConfigError, Definitions, JobDefinition, validate_run_config
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-from quantmatrix_pipeline.automation.jobs.sessions import AnyJob
+from quantmatrix_pipeline.automation.jobs.tags import AnyJob
 from quantmatrix_pipeline.dagster_client import one_line
 from quantmatrix_pipeline.schedules.jobs import Config, Job
 

@@ -46,7 +46,7 @@ class QueueConfig(StretchConfig):
     priority: int = Field(queue.ASKED_BY_A_PERSON, description="within the tier: the greater, the sooner")
 
 
-def jobs() -> list[JobDefinition]:
+def build() -> list[JobDefinition]:
     """Return the queue's job; safe to run twice, since jobs of the queue are claimed."""
 
     @op(out=Out(Nothing, is_required=False))

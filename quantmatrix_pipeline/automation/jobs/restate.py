@@ -9,6 +9,7 @@ from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.configs import day
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS, ONE_AT_A_TIME
 from quantmatrix_pipeline.job_names import RESTATE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.restate import restate
@@ -24,7 +25,7 @@ class RestateConfig(Config):
     dry_run: bool = Field(False, description="Only say of how many instruments the history is due, and end there.")
 
 
-def build(tags: dict[str, str]) -> JobDefinition:
+def build() -> list[JobDefinition]:
     """Return the job; it has no session, since what is due says itself from when on."""
 
     @op
@@ -36,11 +37,15 @@ def build(tags: dict[str, str]) -> JobDefinition:
             return
         context.add_output_metadata(restate_all(platform, also.ids, day(config.since, "since")))
 
-    @job(name=RESTATE, tags=tags, description="Record again what bars and actions that came late made untrue.")
+    @job(
+        name=RESTATE,
+        tags=ONE_AT_A_TIME | LIMITS,
+        description="Record again what bars and actions that came late made untrue.",
+    )
     def restate_job() -> None:
         record_what_is_due()
 
-    return restate_job
+    return [restate_job]
 
 
 def restate_all(platform: Platform, also: Sequence[int] = (), since: date | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.metadata import table
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS
 from quantmatrix_pipeline.job_names import RETENTION
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import retention
@@ -17,7 +18,7 @@ class RetentionConfig(Config):
     max_days_5m: int | None = Field(default=None, ge=1, description="for QM_RETAIN_5M_DAYS")
 
 
-def build(tags: dict[str, str]) -> JobDefinition:
+def build() -> list[JobDefinition]:
     """Return the job; safe to run twice, daily bars and history are out of its reach."""
 
     @op
@@ -37,8 +38,8 @@ def build(tags: dict[str, str]) -> JobDefinition:
             }
         )
 
-    @job(name=RETENTION, tags=tags, description="Let go what is older than the QM_RETAIN_ settings keep it.")
+    @job(name=RETENTION, tags=LIMITS, description="Let go what is older than the QM_RETAIN_ settings keep it.")
     def enforce_retention() -> None:
         let_old_rows_go()
 
-    return enforce_retention
+    return [enforce_retention]

@@ -1,11 +1,11 @@
-"""The jobs: what a person presses, a schedule starts or a sensor launches."""
+"""The jobs that materialize assets of a session, or of a range of sessions, and those over all that is stored."""
 
 from __future__ import annotations
 
-from dagster import AssetSelection, JobDefinition, define_asset_job
+from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from quantmatrix_pipeline.automation.jobs import history, restate, retention, symbols
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS, ONE_AT_A_TIME
 from quantmatrix_pipeline.job_names import (
     BACKFILL_STALE,
     RECOMPUTE,
@@ -17,19 +17,12 @@ from quantmatrix_pipeline.job_names import (
     VALIDATE,
 )
 
-# What runs twice at once does nothing twice, but the second would only wait for the first's locks.
-ONE_AT_A_TIME = {"quantmatrix/chain": "daily"}
-_LIMITS = {"dagster/max_runtime": "7200"}
 
-
-AnyJob = UnresolvedAssetJobDefinition | JobDefinition
-
-
-def build() -> list[AnyJob]:
+def build() -> list[UnresolvedAssetJobDefinition]:
     """Return the jobs; each takes a session or a range of sessions, as its assets do, and is safe to run twice.
 
-    Some have no session: `restate` and the backfills say themselves what they are about, the profiles' shares nothing
-    with the chain and never waits for it, and `enforce_retention` touches nothing that the chain reads.
+    Two have no session: the profiles' job shares nothing with the chain and never waits for it, and `validate` looks at
+    all that is stored.
     """
 
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
@@ -37,7 +30,7 @@ def build() -> list[AnyJob]:
             name,
             selection=AssetSelection.assets(*assets),
             description=description,
-            tags=ONE_AT_A_TIME | _LIMITS,
+            tags=ONE_AT_A_TIME | LIMITS,
         )
 
     computed = ("indicator_snapshots", "indicator_history", "market_breadth", "coverage_report")
@@ -77,16 +70,12 @@ def build() -> list[AnyJob]:
             REFRESH_PROFILES,
             selection=AssetSelection.assets("company_profiles"),
             description="Ask vendors what the tracked companies are, oldest knowledge first, within a number of calls.",
-            tags=_LIMITS,
+            tags=LIMITS,
         ),
         define_asset_job(
             VALIDATE,
             selection=AssetSelection.checks_for_assets("daily_bars", *computed[1:], "reconciliation"),
             description="Run every check over what is stored, as of the newest session; changes nothing.",
-            tags=_LIMITS,
+            tags=LIMITS,
         ),
-        restate.build(ONE_AT_A_TIME | _LIMITS),
-        retention.build(_LIMITS),
-        history.build(ONE_AT_A_TIME | _LIMITS),
-        *symbols.build(ONE_AT_A_TIME | _LIMITS),
     ]

@@ -13,6 +13,7 @@ from quantmatrix_pipeline.assets.configs import NO_BARS, day
 from quantmatrix_pipeline.assets.coverage import look_at_coverage
 from quantmatrix_pipeline.assets.metadata import table, would_fetch
 from quantmatrix_pipeline.automation.jobs.restate import restate_all
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS, ONE_AT_A_TIME
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.fill import update_fill
 from quantmatrix_pipeline.coverage.gaps import scan
@@ -52,7 +53,7 @@ class IndexConfig(StretchConfig):
     index: str = Field("SP500", description="SP500, NASDAQ100, DOW30 or R2000")
 
 
-def build(tags: dict[str, str]) -> list[JobDefinition]:
+def build() -> list[JobDefinition]:
     """Return the jobs; both fetch only what is missing, so that a second run asks for nothing."""
 
     @op(out=Out(Nothing, is_required=False))
@@ -82,7 +83,7 @@ def build(tags: dict[str, str]) -> list[JobDefinition]:
 
     @job(
         name=BACKFILL_SYMBOLS,
-        tags=tags,
+        tags=ONE_AT_A_TIME | LIMITS,
         description="Fetch what these symbols lack, by default those never asked for, and record what follows.",
     )
     def backfill_symbols() -> None:
@@ -90,7 +91,7 @@ def build(tags: dict[str, str]) -> list[JobDefinition]:
 
     @job(
         name=BACKFILL_INDEX,
-        tags=tags,
+        tags=ONE_AT_A_TIME | LIMITS,
         description="Fetch what the members of an index lack, and record what follows.",
     )
     def backfill_index() -> None:

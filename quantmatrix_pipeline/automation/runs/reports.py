@@ -21,8 +21,8 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from quantmatrix_pipeline.alerts.events import FAILURE, SLOW, FailedCheck, Run, Wishes
 from quantmatrix_pipeline.assets.declare import OWNER
-from quantmatrix_pipeline.automation.runs.causes import found
 from quantmatrix_pipeline.automation.runs.failures import failure
+from quantmatrix_pipeline.automation.runs.findings import found
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
 from quantmatrix_pipeline.dagster_client.shown_tags import CHANNELS
 from quantmatrix_pipeline.resources.counted import COUNTING, counted

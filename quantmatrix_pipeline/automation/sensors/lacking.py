@@ -13,9 +13,10 @@ from dagster import (
 )
 
 from quantmatrix_pipeline import clock
-from quantmatrix_pipeline.automation.jobs.sessions import AnyJob
+from quantmatrix_pipeline.automation.jobs.tags import AnyJob
+from quantmatrix_pipeline.automation.runs.under_way import chain_under_way
 from quantmatrix_pipeline.automation.sensors.declare import running_sensor
-from quantmatrix_pipeline.automation.sensors.tries import Look, chain_under_way
+from quantmatrix_pipeline.automation.sensors.tries import Look
 from quantmatrix_pipeline.automation.sensors.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
 from quantmatrix_pipeline.coverage.report import stale_as_of

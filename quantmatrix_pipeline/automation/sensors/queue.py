@@ -13,8 +13,8 @@ from dagster import (
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.jobs.queue import held_back
+from quantmatrix_pipeline.automation.runs.under_way import UNDER_WAY, chain_under_way
 from quantmatrix_pipeline.automation.sensors.declare import running_sensor
-from quantmatrix_pipeline.automation.sensors.tries import UNDER_WAY, chain_under_way
 from quantmatrix_pipeline.automation.sensors.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.job_names import WORK_QUEUE
 from quantmatrix_pipeline.resources.platform import Platform

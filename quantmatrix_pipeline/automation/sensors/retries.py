@@ -42,7 +42,7 @@ _KEPT = (
 )
 
 
-def sensors(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
+def build(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
     """Return the sensor; `jobs` are all that it may launch again."""
 
     @running_sensor(SENSOR, every_seconds=30, jobs=jobs)

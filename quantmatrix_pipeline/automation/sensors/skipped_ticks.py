@@ -19,9 +19,9 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
+from quantmatrix_pipeline.automation.runs.under_way import outcome
 from quantmatrix_pipeline.automation.schedules import request
 from quantmatrix_pipeline.automation.sensors.declare import running_sensor
-from quantmatrix_pipeline.automation.sensors.tries import outcome
 from quantmatrix_pipeline.coverage.attempts import Outcome
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Skip, decide, may_pass
@@ -33,7 +33,7 @@ from quantmatrix_pipeline.warehouse import coverage as tables
 SENSOR = "retry_skipped_ticks"
 
 
-def sensors(settings: Settings, jobs: Sequence[ExecutableDefinition], known: Jobs) -> list[SensorDefinition]:
+def build(settings: Settings, jobs: Sequence[ExecutableDefinition], known: Jobs) -> list[SensorDefinition]:
     """Return the sensor; `jobs` are all that there are, and `known` what entries may say of them."""
     catalogue = in_force(settings, known).catalogue
 

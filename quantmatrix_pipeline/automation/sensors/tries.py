@@ -1,24 +1,16 @@
-"""What the sensors that launch backfills share: how a set is tried, and what became of a run."""
+"""What the sensors that launch backfills share: how a set of things is tried."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter, SensorResult, SkipReason
+from dagster import DagsterInstance, RunRequest, SensorResult, SkipReason
 
-from quantmatrix_pipeline.automation.jobs.sessions import ONE_AT_A_TIME
-from quantmatrix_pipeline.coverage.attempts import Attempts, Outcome, Step, beat, fingerprint
+from quantmatrix_pipeline.automation.runs.under_way import outcome
+from quantmatrix_pipeline.coverage.attempts import Attempts, Step, beat, fingerprint
 from quantmatrix_pipeline.job_names import REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
-
-UNDER_WAY = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 
 class Look:
@@ -72,19 +64,3 @@ class Look:
         beat(self._platform.warehouse, self._sensor, attempts, self._now)
         run = launch._replace(run_key=attempts.run_key(self._sensor))
         return SensorResult(run_requests=[run], cursor=str(attempts))
-
-
-def outcome(instance: DagsterInstance, run_key: str) -> Outcome:
-    """Return what became of the run that was launched under a key."""
-    found = instance.get_runs(RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
-    if not found:
-        return Outcome.UNKNOWN
-    status = found[0].status
-    if status in UNDER_WAY:
-        return Outcome.UNDER_WAY
-    return Outcome.SUCCESS if status is DagsterRunStatus.SUCCESS else Outcome.FAILURE
-
-
-def chain_under_way(instance: DagsterInstance) -> bool:
-    """Tell whether a run of the chain, or another of those that go one at a time, waits or runs."""
-    return instance.get_runs_count(RunsFilter(tags=ONE_AT_A_TIME, statuses=UNDER_WAY)) > 0

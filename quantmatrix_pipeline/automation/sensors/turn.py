@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, RunsFilter
 
 from quantmatrix_pipeline.automation.runs.attempts import Next, what_follows
+from quantmatrix_pipeline.automation.runs.under_way import ENDED
 from quantmatrix_pipeline.bars.sessions import TradingCalendar
 from quantmatrix_pipeline.coverage.standing import CHAIN_DONE_BY
 from quantmatrix_pipeline.job_names import RESTORE
@@ -24,7 +25,7 @@ def chain_has_had_its_turn(instance: DagsterInstance, calendar: TradingCalendar,
         return True
     ended = RunsFilter(
         job_name=RESTORE,
-        statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED],
+        statuses=ENDED,
         updated_after=closed,
     )
     wall = datetime.now(UTC)  # a run's end is by the machine's clock, whatever QM_NOW says
