@@ -28,7 +28,11 @@ from quantmatrix_pipeline.warehouse.action_list import Action
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="Splits and dividends: which count and why, and what you know better.", no_args_is_help=True)
+app = typer.Typer(
+    help="Splits and dividends: which count and why, and what you know better.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 KINDS = {"split": "split", "stock-dividend": "stock_dividend", "dividend": "cash_dividend"}
 Numbers = Annotated[list[int], typer.Argument(help="the numbers that `qm actions list` shows")]

@@ -26,7 +26,9 @@ from quantmatrix_pipeline.warehouse import alert_outbox as outbox
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="What is wrong now, who was told, and silence about it.", no_args_is_help=True)
+app = typer.Typer(
+    help="What is wrong now, who was told, and silence about it.", no_args_is_help=True, add_completion=False
+)
 
 TRIAL_TIMEOUT = 10.0
 

@@ -29,7 +29,9 @@ from quantmatrix_pipeline.providers.symbols import canonical, is_crypto
 from quantmatrix_pipeline.settings import Settings, load, vendor_names
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="The vendors: their state, and a question to one of them.", no_args_is_help=True)
+app = typer.Typer(
+    help="The vendors: their state, and a question to one of them.", no_args_is_help=True, add_completion=False
+)
 
 _WORDS = ("vendor", "key", "state", "symbol", "contract", "right", "name", "sector", "industry")  # columns of text
 SHOWN = 10  # bars, contracts, members or observations that a terminal shows, the last ones; --json has all

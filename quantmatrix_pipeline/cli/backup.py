@@ -16,7 +16,9 @@ from quantmatrix_pipeline.backups.store import NEWEST, Backup, Store
 from quantmatrix_pipeline.backups.verify import verify
 from quantmatrix_pipeline.settings import load
 
-app = typer.Typer(help="Copies of the databases: create, list, verify, restore.", no_args_is_help=True)
+app = typer.Typer(
+    help="Copies of the databases: create, list, verify, restore.", no_args_is_help=True, add_completion=False
+)
 
 Name = Annotated[str, typer.Argument(help="a backup's name as `list` shows it, or `newest`")]
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]

@@ -11,7 +11,7 @@ from quantmatrix_pipeline.warehouse import migrations
 from quantmatrix_pipeline.warehouse.engine import masked
 from quantmatrix_pipeline.warehouse.locate import embedded, locate, upgrade
 
-app = typer.Typer(help="The database: upgrade, status, url, stop.", no_args_is_help=True)
+app = typer.Typer(help="The database: upgrade, status, url, stop.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("upgrade")

@@ -25,7 +25,7 @@ from quantmatrix_pipeline.warehouse import bars as bar_tables
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_reader
 
-app = typer.Typer(help="Write bars, snapshots or history to a file.", no_args_is_help=True)
+app = typer.Typer(help="Write bars, snapshots or history to a file.", no_args_is_help=True, add_completion=False)
 
 
 class Format(StrEnum):

@@ -24,7 +24,9 @@ from quantmatrix_pipeline.warehouse import gaps, instruments
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="What is missing and why, and what is accepted as missing.", no_args_is_help=True)
+app = typer.Typer(
+    help="What is missing and why, and what is accepted as missing.", no_args_is_help=True, add_completion=False
+)
 
 ACCEPTABLE = ("halted", "outage", "vendor_hole")
 By = Annotated[str | None, typer.Option(help="who says so; default: the account that runs this")]

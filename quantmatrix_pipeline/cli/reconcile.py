@@ -25,7 +25,7 @@ from quantmatrix_pipeline.settings import load
 from quantmatrix_pipeline.warehouse import reconciliation
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="What a second source says of the same bars.", no_args_is_help=True)
+app = typer.Typer(help="What a second source says of the same bars.", no_args_is_help=True, add_completion=False)
 
 File = Annotated[Path, typer.Argument(help="Parquet or CSV with symbol,date,open,high,low,close,volume")]
 

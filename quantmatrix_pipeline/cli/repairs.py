@@ -23,7 +23,9 @@ from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 from quantmatrix_pipeline.warehouse.repairs import STATES, Repair
 
-app = typer.Typer(help="Bars that were repaired or could be, and the way back.", no_args_is_help=True)
+app = typer.Typer(
+    help="Bars that were repaired or could be, and the way back.", no_args_is_help=True, add_completion=False
+)
 
 Numbers = Annotated[list[int], typer.Argument(help="the numbers that `qm repairs list` shows")]
 

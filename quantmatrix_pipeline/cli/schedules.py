@@ -29,7 +29,9 @@ from quantmatrix_pipeline.warehouse import schedules as audit
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="What runs when, what comes next and why not, and changing it.", no_args_is_help=True)
+app = typer.Typer(
+    help="What runs when, what comes next and why not, and changing it.", no_args_is_help=True, add_completion=False
+)
 
 Name = Annotated[str, typer.Argument(help="a schedule that `qm schedules list` shows")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

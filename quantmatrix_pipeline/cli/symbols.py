@@ -21,7 +21,9 @@ from quantmatrix_pipeline.warehouse import instruments, membership, naming, read
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline.warehouse.locate import open_writer, upgrade
 
-app = typer.Typer(help="The tracked set, names over time, and index members over time.", no_args_is_help=True)
+app = typer.Typer(
+    help="The tracked set, names over time, and index members over time.", no_args_is_help=True, add_completion=False
+)
 
 
 DAY = ["%Y-%m-%d"]
