@@ -10,9 +10,11 @@ import pytest
 from dagster import DagsterInstance
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
+from psycopg import OperationalError
 
 from quantmatrix_pipeline.assets.declare import OWNER
 from quantmatrix_pipeline.automation.sensors.alerts import DELIVERY
+from quantmatrix_pipeline.errors import QuantMatrixError
 from quantmatrix_pipeline.health.unattended import WATCH, unattended
 from quantmatrix_pipeline.warehouse import vital_signs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -38,7 +40,7 @@ def test_it_notes_the_next_tick_of_each_schedule_and_what_came_of_the_last_and_d
     leave_tick(instance, chain, FRIDAY)
     switch_on(instance, "weekly_constituents", "0 6 * * 6", FRIDAY)
     queue = switch_on(instance, "backfill_queue", None, FRIDAY)
-    leave_tick(instance, queue, FRIDAY, error="psycopg.OperationalError: gone\nwith the wind\n")
+    leave_tick(instance, queue, FRIDAY, error=OperationalError("gone\nwith the wind"))
     switch_on(instance, "of_an_older_release", "* * * * *", FRIDAY)
     instance.add_daemon_heartbeat(DaemonHeartbeat(FRIDAY.timestamp(), "SCHEDULER", "1", []))
 
@@ -76,7 +78,7 @@ def test_ticks_that_fail_for_three_minutes_are_told_once_per_cause_and_so_is_tha
         switch_on(instance, name, cron, now)
         for name, cron in (("backfill_queue", None), ("backfill_stale_coverage", None), ("nightly_chain", "0 0 * * *"))
     )
-    why = "QuantMatrixError: /data/files: permission denied"
+    why = "/data/files: permission denied"
     with hook() as server:
         monkeypatch.setenv("DISCORD_WEBHOOK_SIGNALS", server.url)
         monkeypatch.setenv("QM_ALERT_ROUTES", f"{OWNER}=signals")
@@ -89,21 +91,21 @@ def test_ticks_that_fail_for_three_minutes_are_told_once_per_cause_and_so_is_tha
             return server.titles[before:]
 
         for state in (queue, stale):
-            leave_tick(instance, state, now, error=why)
+            leave_tick(instance, state, now, error=QuantMatrixError(why))
         assert look() == []
         minutes_later(2)
         leave_tick(instance, stale, now)
         leave_tick(instance, queue, now, status=TickStatus.STARTED)
-        leave_tick(instance, nightly, now, error=why)
+        leave_tick(instance, nightly, now, error=QuantMatrixError(why))
         assert look() == [], "two minutes are no news, and what goes on has not come to anything yet"
         minutes_later(1)
-        leave_tick(instance, queue, now, error=why)
+        leave_tick(instance, queue, now, error=QuantMatrixError(why))
         assert look() == [f"TICKS FAIL of backfill_queue: {why}"]
         (embed,) = server.taken[-1]["embeds"]
         assert embed["fields"][-1]["value"] == "docs/operations.md#the-ticks-of-a-schedule-or-sensor-fail"
         assert look() == []
         minutes_later(2)
-        leave_tick(instance, stale, now, error=why)
+        leave_tick(instance, stale, now, error=QuantMatrixError(why))
         assert look() == [f"TICKS FAIL of backfill_queue, nightly_chain: {why}"]
         leave_tick(instance, queue, now)
         instance.update_instigator_state(nightly.with_status(InstigatorStatus.STOPPED))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from unittest.mock import patch
 
 from dagster import DagsterInstance, RunRequest, build_schedule_context, build_sensor_context
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.errors import ScheduleExecutionError, SensorExecutionError, user_code_error_boundary
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -19,7 +21,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._utils.error import SerializableErrorInfo
+from dagster._utils.error import SerializableErrorInfo, serializable_error_info_from_exc_info
 
 from quantmatrix_pipeline.definitions import build_defs
 from quantmatrix_pipeline.resources.platform import Platform
@@ -94,7 +96,7 @@ def leave_tick(
     instance: DagsterInstance,
     state: InstigatorState,
     at: datetime,
-    error: str | None = None,
+    error: Exception | None = None,
     skipped: str | None = None,
     status: TickStatus | None = None,
 ) -> None:
@@ -110,6 +112,16 @@ def leave_tick(
             selector_id=state.selector_id,
             run_ids=["some-run"] if status == TickStatus.SUCCESS else [],
             skip_reason=skipped,
-            error=SerializableErrorInfo(error, [], None) if error else None,
+            error=_as_kept(state, error) if error else None,
         )
     )
+
+
+def _as_kept(state: InstigatorState, error: Exception) -> SerializableErrorInfo:
+    """Return what Dagster keeps of an error of ours: its own, which names whose tick it was, with ours as cause."""
+    kind = SensorExecutionError if state.instigator_type is InstigatorType.SENSOR else ScheduleExecutionError
+    try:
+        with user_code_error_boundary(kind, lambda: f"Error occurred during the execution of {state.instigator_name}"):
+            raise error
+    except kind:
+        return serializable_error_info_from_exc_info(sys.exc_info())

@@ -23,6 +23,7 @@ from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.automation.sensors.failing_ticks import tell_of_ticks
 from quantmatrix_pipeline.health.unattended import WATCH
+from quantmatrix_pipeline.resources.causes import cause
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import coverage as tables
 
@@ -91,5 +92,6 @@ def _switched_on(state: InstigatorState) -> float:
 
 
 def _reason(tick: InstigatorTick) -> str:
-    said = " ".join((tick.error.message if tick.error else "no reason noted").split())
+    """Return what our code raised, without the error that Dagster puts around it, which names the sensor."""
+    said = cause(tick.error)
     return said if len(said) <= LONGEST_REASON else said[: LONGEST_REASON - 2] + " …"
