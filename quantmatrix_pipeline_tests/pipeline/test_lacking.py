@@ -112,10 +112,10 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leave_run(
     instance: DagsterInstance, session: str, status: DagsterRunStatus = DagsterRunStatus.SUCCESS, **tags: str
-) -> None:
+) -> DagsterRun:
     """Leave a chain in the instance that did that session, or was to."""
     tags = {"dagster/partition": session, **tags}
-    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=status, tags=tags))
+    return instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=status, tags=tags))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,11 @@ def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor
     leave_run(on_disk, str(TONIGHT), DagsterRunStatus.FAILURE, **{"qm/retries": "1"})
     waiting = Sensor("backfill_stale_coverage", on_disk).tick()
     assert "its chain comes first" in str(waiting.skipped), "it is going to be launched again"
+    hung = leave_run(on_disk, str(TONIGHT), DagsterRunStatus.STARTED, **{"qm/retries": "1"})
+    on_disk.report_run_canceling(hung, "Canceling due to exceeding maximum runtime of 60 seconds.")
+    on_disk.report_run_canceled(hung)
+    waiting = Sensor("backfill_stale_coverage", on_disk).tick()
+    assert "its chain comes first" in str(waiting.skipped), "so is one that its timeout ended, though it is canceled"
     leave_run(on_disk, str(TONIGHT), DagsterRunStatus.FAILURE, **{"qm/retries": "1", "qm/attempt": "1"})
     assert len(Sensor("backfill_stale_coverage", on_disk).tick().runs) == 1, "it has failed for good"
     assert len(schedule_tick("hourly_coverage", tick, on_disk).runs) == 1, "a chain has ended since"

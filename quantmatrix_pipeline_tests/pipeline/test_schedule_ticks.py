@@ -10,7 +10,15 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, ScheduleEvaluationContext
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    ScheduleEvaluationContext,
+)
+from dagster._core.events import JobFailureData
 
 from quantmatrix_pipeline.automation import schedules as built
 from quantmatrix_pipeline.automation.facts import DagsterFacts
@@ -242,6 +250,42 @@ def test_a_run_that_its_timeout_ended_is_launched_again_though_it_counts_as_canc
     (again,) = Sensor("retry_failed_runs", instance).tick().runs
     assert again.tags["qm/retry_of"] == hung
     assert again.tags["dagster/max_runtime"] == "60"
+
+
+def test_what_another_run_of_its_job_has_done_since_is_not_done_once_more(
+    installed: None, instance: DagsterInstance
+) -> None:
+    sensor = Sensor("retry_failed_runs", instance)
+    retried = {"qm/retries": "1", "qm/backoff_s": "0"}
+
+    def leave_ended(job: str, ending: DagsterEventType, symbol: str = "", **tags: str) -> None:
+        config = {"ops": {"fetch_symbols": {"config": {"symbols": [symbol]}}}} if symbol else {}
+        tags = {f"dagster/{tag}": value for tag, value in tags.items()} | retried
+        run = DagsterRun(job, run_id=str(uuid4()), status=DagsterRunStatus.STARTED, tags=tags, run_config=config)
+        why = JobFailureData(None, None) if ending is DagsterEventType.RUN_FAILURE else None
+        event = DagsterEvent(ending.value, job, event_specific_data=why)
+        instance.report_dagster_event(event, instance.add_run(run).run_id)
+
+    def to_be_retried() -> list[str]:
+        return [run.job_name for run in sensor.tick().runs]
+
+    ends = [f"asset_partition_range_{end}" for end in ("start", "end")]
+    leave_ended("restore_daily_coverage", DagsterEventType.RUN_SUCCESS, partition=str(DAYS[3]))
+    leave_ended(
+        "restore_daily_coverage", DagsterEventType.RUN_FAILURE, **dict(zip(ends, map(str, DAYS[2:4]), strict=True))
+    )
+    leave_ended("refresh_coverage", DagsterEventType.RUN_SUCCESS, partition=str(DAYS[2]))
+    leave_ended("restore_daily_coverage", DagsterEventType.RUN_SUCCESS, partition=str(DAYS[3]))
+    assert to_be_retried() == ["restore_daily_coverage"], "of its two sessions one is done"
+    leave_ended(
+        "restore_daily_coverage", DagsterEventType.RUN_SUCCESS, **dict(zip(ends, map(str, DAYS[1:5:3]), strict=True))
+    )
+    assert to_be_retried() == []
+    leave_ended("backfill_symbols", DagsterEventType.RUN_FAILURE, "AAA")
+    leave_ended("backfill_symbols", DagsterEventType.RUN_SUCCESS, "BBB")
+    assert to_be_retried() == ["backfill_symbols"], "other symbols are other work"
+    leave_ended("backfill_symbols", DagsterEventType.RUN_SUCCESS, "AAA")
+    assert sensor.tick().skipped == "no failed run is to be retried"
 
 
 def test_every_packaged_entry_makes_a_run_that_its_job_accepts(installed: None, instance: DagsterInstance) -> None:

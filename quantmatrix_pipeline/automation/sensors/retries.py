@@ -20,11 +20,19 @@ from dagster._core.definitions.target import ExecutableDefinition
 
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
-from quantmatrix_pipeline.automation.runs.attempts import ATTEMPT, RETRY_OF, attempt, due, ended, launched_again
+from quantmatrix_pipeline.automation.runs.attempts import (
+    ATTEMPT,
+    RETRY_OF,
+    attempt,
+    done_since,
+    due,
+    ended,
+    failed,
+    launched_again,
+)
 from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
-from quantmatrix_pipeline.resources.causes import timed_out
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import busy, in_maintenance
 from quantmatrix_pipeline.schedules.entry import Entry
@@ -61,16 +69,14 @@ def build(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
 
 
 def _failed(instance: DagsterInstance, now: datetime) -> tuple[list[DagsterRun], int]:
-    """Return the failed runs whose retry is due, the oldest first, and how many are to be retried later."""
+    """Return the failed runs whose retry is due and needed, the oldest first, and how many are to be retried later."""
     runs, later = [], 0
-    # A run that its timeout ended may count as canceled.
-    failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED], updated_after=now - LOOKS_BACK)
-    for record in instance.get_run_records(failed, limit=LOOKED_AT):
+    ended_badly = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+    lately = RunsFilter(statuses=ended_badly, updated_after=now - LOOKS_BACK)
+    for record in instance.get_run_records(lately, limit=LOOKED_AT):
         run = record.dagster_run
         at = due(run, ended(record))
-        if at is None or launched_again(instance, run):
-            continue
-        if run.status is DagsterRunStatus.CANCELED and not timed_out(instance, run.run_id):
+        if at is None or launched_again(instance, run) or not failed(instance, run) or done_since(instance, record):
             continue
         if at <= now:
             runs.append(run)
