@@ -24,7 +24,7 @@ from quantmatrix_pipeline.dagster_client.session_tags import sessions_in
 from quantmatrix_pipeline.dagster_client.shown_tags import shown
 from quantmatrix_pipeline.errors import WarehouseError
 from quantmatrix_pipeline.resources.causes import cause, timed_out
-from quantmatrix_pipeline.resources.counted import counted
+from quantmatrix_pipeline.resources.counted import COUNTING, Counted
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
@@ -49,7 +49,7 @@ class Recorder:
         self._instance = instance
         self._run_id = run_id
         self._life: runs.Life | None = runs.Life(warehouse, run_id)
-        self._counters: dict[str, dict[str, float]] = {}
+        self._counted = Counted()
         self._step_seconds: dict[str, float] = {}
         self._failed_checks: set[str] = set()
         self._error: str | None = None
@@ -78,9 +78,8 @@ class Recorder:
             return
         if event.event_type in ENDED:
             self._end(ENDED[event.event_type], entry)
-        elif found := counted(event):
-            of, numbers = found
-            self._counters.setdefault(of, {}).update(numbers)  # of a range of sessions each event bears the same
+        elif event.event_type in COUNTING:
+            self._counted.add(event)
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             self._check(event.asset_check_evaluation_data)
         elif event.event_type is DagsterEventType.STEP_SUCCESS:
@@ -109,7 +108,7 @@ class Recorder:
                 status=status,
                 ended_at=_moment(entry.timestamp),
                 step_seconds=self._step_seconds,
-                counters=self._counters,
+                counters=self._counted.by_name(),
                 error=error if status != "success" else None,
             )
         except WarehouseError as gone:

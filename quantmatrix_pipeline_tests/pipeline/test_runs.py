@@ -20,6 +20,7 @@ from quantmatrix_pipeline.automation.runs import reports
 from quantmatrix_pipeline.automation.sensors.alerts import RUNS
 from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.resources import run_record
+from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.warehouse import runs
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 from quantmatrix_pipeline_tests.pipeline.running import Chain, Folder, sessions, walk
@@ -121,14 +122,20 @@ def test_a_run_goes_on_where_it_can_not_be_written_down(
     )
 
 
-def test_what_a_step_under_another_name_than_its_asset_counts_is_told_once(instance: DagsterInstance) -> None:
-    @multi_asset(name="dump", specs=[AssetSpec("copy")])
+@pytest.mark.usefixtures("environment")
+def test_what_a_step_under_another_name_than_its_asset_counts_is_told_and_written_down_once(
+    instance: DagsterInstance, warehouse: Warehouse
+) -> None:
+    @multi_asset(name="dump", specs=[AssetSpec("copy")], required_resource_keys={"platform"})
     def dump() -> MaterializeResult[None]:
         return MaterializeResult(asset_key="copy", metadata={"bytes": 3, "seconds": 2, "whole": True})
 
-    told = reports.report(instance, materialize([dump], instance=instance).run_id, None, 0.0)
+    done = materialize([dump], instance=instance, resources={"platform": Platform()})
+    told = reports.report(instance, done.run_id, None, 0.0)
     assert told is not None
     assert told.counters == {"copy bytes": 3}
+    (written,) = runs.recent(warehouse, 5)
+    assert written.counters == {"copy": {"bytes": 3, "seconds": 2}}
 
 
 def test_a_run_bears_how_many_of_its_checks_failed_though_it_is_a_success(

@@ -25,7 +25,7 @@ from quantmatrix_pipeline.automation.runs.failures import failure
 from quantmatrix_pipeline.automation.runs.findings import found
 from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
 from quantmatrix_pipeline.dagster_client.shown_tags import CHANNELS
-from quantmatrix_pipeline.resources.counted import COUNTING, counted
+from quantmatrix_pipeline.resources.counted import COUNTING, Counted
 from quantmatrix_pipeline.settings.alerts import alias
 
 log = logging.getLogger(__name__)
@@ -175,18 +175,18 @@ def _symbols(metadata: Iterable[MetadataValue]) -> tuple[str, ...]:
 
 
 def _counters(instance: DagsterInstance, run_id: str) -> dict[str, int | float]:
-    counts: dict[str, int | float] = {}
-    assets: set[str | None] = set()
+    counted = Counted()
     for event_type in COUNTING:
         records = instance.get_records_for_run(run_id, of_type=event_type, limit=NEWEST_STEPS, ascending=False).records
-        events = [e for record in reversed(records) if (e := record.event_log_entry.dagster_event) is not None]
-        if event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            assets = {event.step_key for event in events}
-        else:  # the output of a step that made assets says the same once more
-            events = [event for event in events if event.step_key not in assets]
-        for of, numbers in filter(None, map(counted, events)):
-            counts |= {f"{of} {_shown(n)}": v for n, v in numbers.items() if type(v) is int and _is_count(n)}
-    return counts
+        for record in reversed(records):
+            if (event := record.event_log_entry.dagster_event) is not None:
+                counted.add(event)
+    return {
+        f"{of} {_shown(name)}": value
+        for of, numbers in counted.by_name().items()
+        for name, value in numbers.items()
+        if type(value) is int and _is_count(name)
+    }
 
 
 def _is_count(name: str) -> bool:
