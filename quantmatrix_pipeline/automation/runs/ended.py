@@ -13,7 +13,7 @@ from quantmatrix_pipeline.automation.runs import events, reports
 from quantmatrix_pipeline.automation.runs.attempts import Next, what_follows
 
 AT_ONCE = 50
-READING_SECONDS = 15.0  # what is not read by then is read at the next look
+READING_SECONDS = 15.0  # what is not looked at by then is looked at the next time
 
 
 def ended_runs(
@@ -30,7 +30,8 @@ def ended_runs(
         Seconds since 1970 of the machine's clock.
     """
     deadline = time.monotonic() + READING_SECONDS
-    found = [run for run_id in list(cursor.held) if (run := _held(instance, repository, cursor, run_id, now))]
+    found: list[Run] = []
+    held = list(cursor.held)
     for event in events.ended_since(instance, cursor, AT_ONCE):
         run = reports.report(instance, event.run_id, repository, now)
         if run is not None and cursor.is_news(run.run_id, run.outcome, event.at):
@@ -42,7 +43,13 @@ def ended_runs(
         if time.monotonic() > deadline:  # one at each look, however slow the storage is, or none would ever be read
             break
     cursor.settle(now)
-    return found
+    come: list[Run] = []
+    for run_id in held:  # after what is new, but of those at least one as well
+        if (run := _held(instance, repository, cursor, run_id, now)) is not None:
+            come.append(run)
+        if time.monotonic() > deadline:
+            break
+    return come + found  # they ended before
 
 
 def _held(
@@ -52,11 +59,12 @@ def _held(
     run_id: str,
     now: float,
 ) -> Run | None:
-    """Return a run that was held back, where nobody came to speak for it."""
+    """Return a run that was held back, where nobody came to speak for it; one that still is goes to the end."""
     run = reports.report(instance, run_id, repository, now)
     follows = Next.LAUNCHED if run is None else _follows(instance, run, now)
-    if follows is not Next.AWAITED:
-        cursor.held.remove(run_id)
+    cursor.held.remove(run_id)
+    if follows is Next.AWAITED:
+        cursor.held.append(run_id)
     return run if follows is Next.NOTHING else None
 
 

@@ -7,9 +7,10 @@ tick, since a sensor that dies is itself silent: `/health` and `qm doctor` say w
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from datetime import date
+from functools import cache, partial
 
 from dagster import (
     DagsterEventType,
@@ -62,7 +63,8 @@ def build() -> list[SensorDefinition]:
             return SkipReason("listening from here on")
         now = clock.wall()
         new = ended_runs(context.instance, context.repository_def, cursor, now)
-        ended = [_with_coverage(context, platform, run) for run in new]
+        lacking = cache(partial(_lacking, platform))
+        ended = [_with_coverage(context, run, lacking) for run in new]
         slow = troubles.slow(reports.taking_long(context.instance, context.repository_def, now))
         if ended or slow:
             _say(platform, ended, slow)
@@ -153,14 +155,22 @@ def _say(platform: Platform, ended: Sequence[Run], slow: Sequence[troubles.Group
     )
 
 
-def _with_coverage(context: SensorEvaluationContext, platform: Platform, run: Run) -> Run:
+Lacking = tuple[int, int]  # how many instruments lack a session's bar, and how many should have it
+
+
+def _with_coverage(context: SensorEvaluationContext, run: Run, lacking: Callable[[date], Lacking | None]) -> Run:
     """Add how many symbols lack the session's bar to a run in which something failed."""
     stored = context.instance.get_run_by_id(run.run_id)
     session = None if stored is None else reports.session(stored.tags)
     if session is None or not (run.failed or run.outcome == "failure"):
         return run
+    found = lacking(session)
+    return run if found is None else replace(run, stale=found[0], expected=found[1])
+
+
+def _lacking(platform: Platform, session: date) -> Lacking | None:
     try:
         found = coverage_as_of(platform.warehouse, platform.calendar, session, target=platform.settings.coverage_target)
     except QuantMatrixError:
-        return run  # the alert matters more than the number
-    return replace(run, stale=found.expected - found.fresh, expected=found.expected)
+        return None  # the alert matters more than the number
+    return found.expected - found.fresh, found.expected
