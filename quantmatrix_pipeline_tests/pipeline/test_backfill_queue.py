@@ -89,6 +89,10 @@ def test_a_stretch_that_somebody_asks_for_is_queued_in_his_tier_and_fetched_by_t
     with warehouse.first_in_line("bars_1d"):  # a chain comes first: what was queued waits
         assert press(**wanted).success
         assert [(d.tier, d.state, d.jobs) for d in queue.depth(warehouse)] == [("T2", "queued", 1)]
+    dry = press(dry_run=True)
+    (seen,) = [e for e in dry.all_events if e.event_type_value == "ASSET_OBSERVATION"]
+    assert "no symbol was named" in str(seen.event_specific_data.asset_observation.metadata["would_ask"])
+    assert queue.depth(warehouse)[0].state == "queued", "a dry run fetches nothing, also where it names nobody"
     assert press(**wanted).success, "again: it joins the job that waits"
     job = warehouse.rows("SELECT tier, priority, state, first_session, last_session, inserted FROM backfill_jobs")
     assert [tuple(row) for row in job] == [("T2", 30, "done", DAYS[5], DAYS[6], 2)]

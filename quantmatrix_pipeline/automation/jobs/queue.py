@@ -54,6 +54,10 @@ def build() -> list[JobDefinition]:
         """Queue what the named symbols lack of a stretch; by default nobody is named, and the queue is as it is."""
         part = part_of(platform.warehouse, "symbols", symbols=config.symbols)
         if not part.tracked:
+            if config.dry_run:
+                said = "nothing: no symbol was named, and a dry run leaves alone what is queued already"
+                context.log_event(AssetObservation("daily_bars", metadata={"would_ask": said}))
+                return
             yield Output(None)
             return
         first, last = stretch(config, platform.calendar, platform.newest_session(), platform.settings.history_sessions)
