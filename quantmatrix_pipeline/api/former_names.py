@@ -23,10 +23,14 @@ Config = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A job, and the configuration of its ops under which it does what the former task did."""
+    """A job, and the configuration of its ops under which it does what the former task did.
+
+    `needs` is an (op, field) that whoever launches must fill in: the job's default is about more than the task was.
+    """
 
     job: str
     config: Config = field(default_factory=dict)
+    needs: tuple[str, str] | None = None
 
 
 SUCCESSORS: Mapping[str, Successor] = {
@@ -34,7 +38,7 @@ SUCCESSORS: Mapping[str, Successor] = {
     "bootstrap_daily_coverage_tracked": Successor(RESTORE),
     "backfill_last_bars": Successor(BACKFILL_STALE),
     "backfill_stale_daily_tracked": Successor(BACKFILL_STALE),
-    "refresh_single_symbol": Successor(BACKFILL_SYMBOLS),
+    "refresh_single_symbol": Successor(BACKFILL_SYMBOLS, needs=("fetch_symbols", "symbols")),
     "recompute_indicators_universe": Successor(RECOMPUTE),
     "refresh_portfolio_indicators": Successor(RECOMPUTE, {"indicator_snapshots": {"scope": "portfolio"}}),
     "compute_chart_metrics_index": Successor(RECOMPUTE, {"indicator_snapshots": {"scope": "index", "index": "SP500"}}),

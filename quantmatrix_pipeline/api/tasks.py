@@ -17,7 +17,7 @@ from quantmatrix_pipeline.api.parameters import CurrentSettings, OpenWarehouse
 from quantmatrix_pipeline.api.problems import no_intraday_bars, refused
 from quantmatrix_pipeline.bars.sessions import TradingCalendar, trading_calendar
 from quantmatrix_pipeline.dagster_client import Dagster, launch
-from quantmatrix_pipeline.dagster_client.session_tags import written
+from quantmatrix_pipeline.dagster_client.session_tags import SESSION, written
 from quantmatrix_pipeline.errors import SessionNotClosed
 from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.settings import Settings
@@ -77,7 +77,7 @@ class Launcher:
         Raises
         ------
         RequestError
-            There is no such task, it is about bars that are not stored, or it takes no session.
+            There is no such task, it is about bars that are not stored, it takes no session, or it lacks a field.
         """
         name = plain(task)
         if name in INTRADAY:
@@ -87,6 +87,11 @@ class Launcher:
             raise refused([("task", f"{task!r} may not be launched here; these may: {', '.join(TASKS)}")])
         if session is not None and not TASKS[wanted.job]:
             raise refused([("session", f"{wanted.job} takes none")])
+        if wanted.needs is not None:
+            op, needed = wanted.needs
+            if not config.get(op, {}).get(needed):
+                where = "must be there, in the body of /api/v1/market-data/admin/tasks/run"
+                raise refused([(f"config.{op}.{needed}", f"{where}: {name} is about those that are named")])
         return self.start(wanted.job, merged(wanted.config, config), first=session, priority=priority)
 
     def start(
@@ -125,7 +130,7 @@ class Launcher:
         partitions: tuple[str, str] | None = None
         if TASKS[job]:
             begin, end = self._sessions(first, last)
-            tags["quantmatrix/session"] = written(begin, end)
+            tags[SESSION] = written(begin, end)
             partition, partitions = (str(begin), None) if begin == end else (None, (str(begin), str(end)))
         ops = {op: {"config": dict(given)} for op, given in (config or {}).items()}
         run_id = launch(
@@ -136,7 +141,7 @@ class Launcher:
             partition=partition,
             partitions=partitions,
         )
-        return launched(self.dagster, run_id, job, tags.get("quantmatrix/session"))
+        return launched(self.dagster, run_id, job, tags.get(SESSION))
 
     def _sessions(self, first: date | None, last: date | None) -> tuple[date, date]:
         newest = self.newest_session()

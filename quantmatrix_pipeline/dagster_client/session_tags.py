@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import date
 
 PARTITION = "dagster/partition"
+SESSION = "quantmatrix/session"  # the same for people, whether one or several: as `written`
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 from quantmatrix_pipeline.bars.sessions import trading_calendar
 from quantmatrix_pipeline.dagster_client import UNDER_WAY, Dagster, launch, runs, start_schedule, stop_schedule
-from quantmatrix_pipeline.dagster_client.session_tags import sessions_in, written
+from quantmatrix_pipeline.dagster_client.session_tags import SESSION, sessions_in, written
 from quantmatrix_pipeline.errors import QuantMatrixError, WarehouseError
 from quantmatrix_pipeline.providers.select import build_for
 from quantmatrix_pipeline.schedules.decide import Exchange, missed
@@ -98,7 +98,7 @@ def run_now(
     tags = entry.run_tags(name) | {"qm/actor": actor}
     due = _due(dagster, warehouse, settings, entry, now, session)
     if due is not None:
-        tags["quantmatrix/session"] = written(*due)
+        tags[SESSION] = written(*due)
     one = str(due[0]) if due and due[0] == due[1] else None
     several = (str(due[0]), str(due[1])) if due and due[0] != due[1] else None
     recorded = audit.record(warehouse, audit.Change(actor, "run_now", name, {}), now)
@@ -108,7 +108,7 @@ def run_now(
         _add(warehouse, recorded, now, error=str(error))
         raise
     _add(warehouse, recorded, now, run_id=run_id)
-    return Launch(run_id, entry.job, tags.get("quantmatrix/session"))
+    return Launch(run_id, entry.job, tags.get(SESSION))
 
 
 def _add(warehouse: Warehouse, recorded: int, now: datetime, **came: str) -> None:

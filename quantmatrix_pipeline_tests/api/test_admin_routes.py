@@ -149,6 +149,9 @@ def test_a_task_is_known_by_the_names_that_it_had_elsewhere(admin: TestClient, d
         answer = admin.post(f"{run}?task_name={name}")
         assert (answer.status_code, answer.json()["task"], answer.json()["session"]) == (202, job, SESSION)
         assert (launched(dagster)[2]["dagster/partition"]) == SESSION
+    named = {"fetch_symbols": {"symbols": ["IBM"]}}
+    assert admin.post(run, json={"task": "refresh_single_symbol", "config": named}).status_code == 202
+    assert launched(dagster)[:2] == ("backfill_symbols", named)
     listed = {task["task"]: task["former_names"] for task in admin.get(V1 + "/admin/tasks").json()}
     assert {name: job for job, names in listed.items() for name in names} == {
         name: successor.job for name, successor in SUCCESSORS.items()
@@ -250,6 +253,12 @@ def test_the_stale_are_counted_and_fetched_where_there_are_any(admin: TestClient
         (V1 + "/admin/tasks/run", None, 422, "name one"),
         (V1 + "/admin/tasks/run?task_name=backfill_5m_last_n_days", None, 501, "no asset of 5-minute bars"),
         (V1 + "/admin/tasks/run", {"task": "monitor_coverage_health", "session": "2013-03-02"}, 422, "2013-03-02"),
+        (
+            V1 + "/admin/tasks/run",
+            {"task": "refresh_single_symbol", "config": {"fetch_symbols": {"dry_run": True}}},
+            422,
+            "config.fetch_symbols.symbols: must be there",
+        ),
     ],
 )
 def test_what_cannot_be_launched_is_refused_before_dagster_is_asked(

@@ -20,6 +20,7 @@ from quantmatrix_pipeline.automation.sensors.tries import Look
 from quantmatrix_pipeline.automation.sensors.turn import chain_has_had_its_turn
 from quantmatrix_pipeline.coverage.attempts import MISSED, NEW, STALE
 from quantmatrix_pipeline.coverage.report import stale_as_of
+from quantmatrix_pipeline.dagster_client.session_tags import SESSION
 from quantmatrix_pipeline.job_names import BACKFILL_HISTORY, BACKFILL_STALE, BACKFILL_SYMBOLS, REFRESH_COVERAGE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.snapshots.missed import missed_sessions
@@ -53,7 +54,7 @@ def build(made: Sequence[AnyJob]) -> list[SensorDefinition]:
         stale = sorted(set(every).difference(universe.never_asked(platform.warehouse)))
         if not stale:
             return SkipReason(f"{len(every)} without bars are new: {NEW} has them fetched")
-        tags = {"quantmatrix/session": str(session), "quantmatrix/stale": str(len(stale))}
+        tags = {SESSION: str(session), "quantmatrix/stale": str(len(stale))}
         run = RunRequest(job_name=BACKFILL_STALE, partition_key=str(session), tags=tags)
         return look.decide(session, stale, f"{len(stale)} stale as of {session}", run)
 
