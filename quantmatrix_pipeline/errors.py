@@ -92,6 +92,12 @@ class SchedulesInvalid(QuantMatrixError):
         self.faults = tuple(faults)
 
 
+class SchedulesBusy(QuantMatrixError):
+    """Somebody else has been changing schedules for longer than we were willing to wait."""
+
+    exit_code = 3
+
+
 class NoSuchSchedule(QuantMatrixError):
     """No entry has this name; names those there are."""
 

@@ -23,6 +23,7 @@ from quantmatrix_pipeline.errors import (
     NoSuchSchedule,
     NotASession,
     QuantMatrixError,
+    SchedulesBusy,
     SchedulesInvalid,
     SessionNotClosed,
     UnknownSymbol,
@@ -124,7 +125,7 @@ _MEANINGS = {
     409: "The stored prices can't be shown as asked; or Dagster refused what was asked of it.",
     422: "A parameter is unknown, malformed or out of range; the body names it and what it takes.",
     501: "Only daily bars are stored.",
-    503: "The database is away, or the Dagster that a route needs; the request may be repeated.",
+    503: "The database is away, or the Dagster that a route needs, or others change the schedules; repeat the request.",
 }
 
 
@@ -191,6 +192,9 @@ def _expected(request: Request, error: Exception) -> Response:
             return _expected(request, refused([("session", str(error))]))
         case SchedulesInvalid():
             return _expected(request, refused([placed(fault) for fault in error.faults]))
+        case SchedulesBusy():
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "schedules-busy", str(error), None, **headers)
         case NoSuchSchedule():
             return _response(HTTPStatus.NOT_FOUND, "no-such-schedule", str(error))
         case NoSuchRun():

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from quantmatrix_pipeline.dagster_client import Dagster, jobs, reload_location, wrong_config
-from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError, SchedulesInvalid
+from quantmatrix_pipeline.errors import DagsterUnreachable, QuantMatrixError, SchedulesBusy, SchedulesInvalid
 from quantmatrix_pipeline.schedules.entry import Catalogue, Changed, Entry
-from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, last_recorded, replace
+from quantmatrix_pipeline.schedules.file import InForce, edited, in_force, last_good, last_recorded, replace, replacing
 from quantmatrix_pipeline.schedules.jobs import Job, Jobs, misfits
 from quantmatrix_pipeline.schedules.reading import parse
 from quantmatrix_pipeline.schedules.text import described, with_entry, written
@@ -23,6 +24,7 @@ from quantmatrix_pipeline.warehouse import schedules as audit
 from quantmatrix_pipeline.warehouse.engine import Warehouse
 
 LOCK_SECONDS = 30.0
+Written = tuple[Path | None, tuple[audit.Change, ...]]  # where, if anywhere, and what was different
 BY_HAND = "file"  # the actor of what was changed in the file itself
 
 
@@ -76,8 +78,10 @@ class Editor:
         ------
         SchedulesInvalid
             The entry, or the file as it is now, has a fault; nothing is written.
+        SchedulesBusy
+            Somebody else is changing schedules; nothing is written.
         """
-        return self._change(name, entry, now)
+        return self._loaded(*self._change(name, entry, now))
 
     def remove(self, name: str, now: datetime) -> Edited:
         """Take an entry away.
@@ -88,9 +92,11 @@ class Editor:
             There is none of this name.
         SchedulesInvalid
             Another entry waits for it, or the file as it is now has a fault; nothing is written.
+        SchedulesBusy
+            Somebody else is changing schedules; nothing is written.
         """
         in_force(self.settings).entry(name)
-        return self._change(name, None, now)
+        return self._loaded(*self._change(name, None, now))
 
     def replace_all(self, text: str, now: datetime) -> Edited:
         """Put all entries in the place of those there are; `text` is what a schedules file holds, in YAML or JSON.
@@ -99,7 +105,12 @@ class Editor:
         ------
         SchedulesInvalid
             It has a fault; nothing is written.
+        SchedulesBusy
+            Somebody else is changing schedules; nothing is written.
         """
+        return self._loaded(*self._replace(text, now))
+
+    def _replace(self, text: str, now: datetime) -> Written:
         with _lock(self.settings):
             catalogue, good = self._checked(text)
             before = self._before(now)
@@ -109,7 +120,7 @@ class Editor:
                     text = with_entry(text, change.schedule, self._stamped(catalogue.schedules[change.schedule], now))
             return self._write(text, changes, now, good=good, even_if_same=before.fault is not None)
 
-    def _change(self, name: str, entry: Entry | None, now: datetime) -> Edited:
+    def _change(self, name: str, entry: Entry | None, now: datetime) -> Written:
         with _lock(self.settings):
             before = self._before(now)
             if before.fault:
@@ -119,7 +130,7 @@ class Editor:
             was = before.catalogue.schedules.get(name)
             difference = differences(was, entry)
             if not difference:
-                return Edited(None, (), *self._load(before))
+                return None, ()
             text = _text(before)
             text = with_entry(text, name, entry and self._stamped(entry, now))
             _, good = self._checked(text)
@@ -149,10 +160,10 @@ class Editor:
 
     def _write(
         self, text: str, changes: list[audit.Change], now: datetime, *, good: bool, even_if_same: bool = False
-    ) -> Edited:
+    ) -> Written:
         file = edited(self.settings)
         if not changes and not even_if_same:
-            return Edited(None, (), *self._load(in_force(self.settings)))
+            return None, ()
         before = file.read_bytes() if file.exists() else None
         try:
             with audit.recorded(self.warehouse, changes, now):
@@ -168,16 +179,17 @@ class Editor:
         kept = last_good(self.settings)
         if good or not kept.exists():  # what nobody held against the jobs must not take the place of what works
             replace(kept, text.encode())
-        return Edited(file, tuple(changes), *self._load(in_force(self.settings)))
+        return file, tuple(changes)
 
-    def _load(self, found: InForce) -> tuple[bool, str | None]:
+    def _loaded(self, file: Path | None, changes: tuple[audit.Change, ...]) -> Edited:
+        """Let Dagster load what was written, which may take longer than others wait for the lock: it is left before."""
         try:
             reload_location(self.dagster)
         except DagsterUnreachable as error:
-            return False, f"it is in force when Dagster starts: {error}"
+            return Edited(file, changes, False, f"it is in force when Dagster starts: {error}")
         except QuantMatrixError as error:
-            return False, str(error)
-        return True, None
+            return Edited(file, changes, False, str(error))
+        return Edited(file, changes, True, None)
 
 
 def keep_good(settings: Settings, warehouse: Warehouse, now: datetime, jobs: Jobs | None = None) -> InForce:
@@ -194,6 +206,11 @@ def keep_good(settings: Settings, warehouse: Warehouse, now: datetime, jobs: Job
         Where differences are recorded, with the rights of a writer.
     now
         When that is.
+
+    Raises
+    ------
+    SchedulesBusy
+        Somebody is changing schedules.
     """
     with _lock(settings):
         found = in_force(settings, jobs)
@@ -214,18 +231,31 @@ def _record(settings: Settings, warehouse: Warehouse, found: InForce, now: datet
             changes = _differences(parse(before, "recorded"), parse(found.text, str(found.file)), BY_HAND)
         except SchedulesInvalid:  # recorded by another release: what is different can't be told
             changes = []
-    with audit.recorded(warehouse, changes, now):
-        replace(last_recorded(settings), found.text.encode())
+    # Put in place after the commit: what counts as recorded and is not would never be.
+    with replacing(last_recorded(settings), found.text.encode()), audit.recorded(warehouse, changes, now):
+        pass
 
 
 def _content(file: Path) -> str | None:
     return file.read_text(encoding="utf-8") if file.exists() else None
 
 
-def _lock(settings: Settings) -> FileLock:
-    """Return the lock of those who change the schedules file, or record how it was changed."""
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """Hold the lock of those who change the schedules file, or record how it was changed."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.data_dir.resolve() / ".schedules.lock", timeout=LOCK_SECONDS)
+    lock = FileLock(settings.data_dir.resolve() / ".schedules.lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise SchedulesBusy(
+            f"another change of the schedules, or the sensor schedules_file that records one, has held {lock.lock_file}"
+            f" for {LOCK_SECONDS:g} s: nothing was written; try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def running_jobs(dagster: Dagster) -> dict[str, Job]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +144,13 @@ def version(settings: Settings) -> Version:
 
 def replace(file: Path, content: bytes) -> None:
     """Put a file in place as a whole: whoever reads sees the old one or the new one, also after a crash."""
+    with replacing(file, content):
+        pass
+
+
+@contextmanager
+def replacing(file: Path, content: bytes) -> Iterator[None]:
+    """Do what `replace` does, if the block succeeds; that the disk has no room for it is known before the block."""
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}")
     with new.open("wb") as opened:
@@ -150,6 +159,11 @@ def replace(file: Path, content: bytes) -> None:
         os.fsync(opened.fileno())
     if file.exists():
         new.chmod(file.stat().st_mode & 0o777)
+    try:
+        yield
+    except BaseException:
+        new.unlink()
+        raise
     new.replace(file)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from filelock import FileLock
 from pydantic import SecretStr
 
 from quantmatrix_pipeline.api.app import create_app
@@ -92,6 +93,19 @@ def test_a_schedule_is_added_changed_and_taken_away_in_a_copy_and_all_of_it_is_r
     assert client.delete(f"{ROUTE}/late").status_code == 404
     assert copy(settings).read_text().rstrip() == PACKAGED.read_text().rstrip()
     assert audited(client) == [("ada", action, "late") for action in ("delete", "update", "create")]
+
+
+def test_who_changes_schedules_while_somebody_else_does_is_told_to_try_again(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantmatrix_pipeline.schedules.editing.LOCK_SECONDS", 0.05)
+    settings.data_dir.mkdir()
+    with FileLock(settings.data_dir.resolve() / ".schedules.lock"):
+        busy = client.post(ROUTE, json={"name": "late", **ENTRY})
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+    assert busy.json()["type"] == "urn:quantmatrix:problem:schedules-busy"
+    assert "nothing was written; try again" in busy.json()["detail"]
+    assert client.post(ROUTE, json={"name": "late", **ENTRY}).status_code == 201
 
 
 def test_what_is_wrong_is_told_by_field_and_changes_nothing(client: TestClient, settings: Settings) -> None:
@@ -245,6 +259,8 @@ def test_the_forms_without_a_name_in_the_path_do_the_same(
     assert (by_name["task"], audited(client)) == ("refresh_profiles", [("ada", "run_now", "weekly_profiles")])
     assert client.post(f"{ROUTE}/run-now?task=backfill_5m_last_n_days").status_code == 501
     assert faults(client.post(f"{ROUTE}/run-now")).keys() == {"name"}
+    symbols = "config.fetch_symbols.symbols"
+    assert faults(client.post(f"{ROUTE}/run-now?task=refresh_single_symbol")).keys() == {symbols}, "or it fetches more"
     assert len(dagster.launched) == 2
     assert client.post(f"{ROUTE}/export").text == client.get(f"{ROUTE}/export").text
     monkeypatch.setenv("QM_NOW", "2021-11-24T23:00:00Z")

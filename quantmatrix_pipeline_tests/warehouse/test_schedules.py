@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from filelock import FileLock
 
 from quantmatrix_pipeline.dagster_client import Dagster
+from quantmatrix_pipeline.errors import SchedulesBusy
+from quantmatrix_pipeline.schedules import editing
 from quantmatrix_pipeline.schedules.editing import Editor, keep_good
 from quantmatrix_pipeline.schedules.file import last_good, last_recorded, replace
 from quantmatrix_pipeline.settings import Settings
@@ -139,3 +144,54 @@ def test_the_first_file_that_is_seen_changes_nothing(warehouse: Warehouse, ours:
     last_recorded(ours).unlink()
     keep_good(ours, warehouse, NOW)
     assert (changes(warehouse), last_good(ours).read_text()) == ([], FILE)
+
+
+def test_while_dagster_loads_a_change_others_may_change_and_record_and_who_waits_too_long_hears_why(
+    warehouse: Warehouse, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "LOCK_SECONDS", 0.1)
+    loads = []
+
+    def load(dagster: Dagster) -> None:
+        loads.append(keep_good(ours, warehouse, NOW).fault)
+
+    monkeypatch.setattr(editing, "reload_location", load)
+    ada = Editor(ours, warehouse, NOBODY, "ada")
+    assert ada.remove("b", NOW).live
+    assert ada.replace_all(FILE, NOW).live
+    assert ada.replace_all((ours.schedules_file or Path()).read_text(), NOW).file is None
+    assert loads == [None] * 3
+    before = by_whom(warehouse)
+    with FileLock(ours.data_dir.resolve() / ".schedules.lock"):
+        for change in (lambda: ada.remove("b", NOW), lambda: keep_good(ours, warehouse, NOW)):
+            with pytest.raises(SchedulesBusy, match=r"\.schedules\.lock for 0\.1 s: nothing was written; try again"):
+                change()
+    assert by_whom(warehouse) == before
+
+
+def test_a_hands_change_whose_record_failed_is_recorded_by_the_next_who_notices(
+    warehouse: Warehouse, ours: Settings
+) -> None:
+    assert ours.schedules_file is not None
+    ours.schedules_file.write_text(FILE.replace("0 0 * * *", "5 0 * * *"))
+    # The commit fails, when all has been said.
+    warehouse.execute(
+        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the server goes down'; END $$"
+    )
+    warehouse.execute(
+        "CREATE CONSTRAINT TRIGGER away AFTER INSERT ON schedule_audit DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION away()"
+    )
+    with pytest.raises(sa.exc.DBAPIError, match="the server goes down"):
+        keep_good(ours, warehouse, NOW)
+    warehouse.execute("DROP TRIGGER away ON schedule_audit")
+    blocked = last_recorded(ours).with_name(f".{last_recorded(ours).name}.{os.getpid()}")
+    assert not blocked.exists()
+    blocked.mkdir()  # as little room as on a full disk
+    with pytest.raises(IsADirectoryError):
+        keep_good(ours, warehouse, NOW)
+    assert changes(warehouse) == [], "or each look would record it once more"
+    blocked.rmdir()
+    for _ in range(2):
+        keep_good(ours, warehouse, NOW)
+    assert by_whom(warehouse) == [("file", "update", "a")]

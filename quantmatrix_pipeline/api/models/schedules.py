@@ -46,7 +46,7 @@ class SchedulesBody(BaseModel):
 
     file: str = Field(description="where they were read")
     fault: str | None = Field(
-        description="what is wrong with the file that should be in force; these are the last good"
+        description="what is wrong with the file that should be in force; these are the last good; none: there are none"
     )
     live: bool = Field(description="whether Dagster has loaded exactly these")
     dagster: str | None = Field(description="why Dagster can't be asked; null: it can")
