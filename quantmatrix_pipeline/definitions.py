@@ -31,6 +31,7 @@ from quantmatrix_pipeline.checks import indicators as indicator_checks
 from quantmatrix_pipeline.checks import prices as price_checks
 from quantmatrix_pipeline.checks import reconciliation as reconciliation_checks
 from quantmatrix_pipeline.resources.platform import Platform
+from quantmatrix_pipeline.schedules.file import in_force
 from quantmatrix_pipeline.settings import load
 
 
@@ -80,14 +81,16 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> Defini
         executor=in_process_executor,
     )
     known_jobs = known.known(put_together())
+    # Read once: whatever launches runs of schedules follows the same entries until the next load.
+    found = in_force(settings, known_jobs)
     return put_together(
-        schedules=schedules.build(settings, known_jobs),
+        schedules=schedules.build(settings, found),
         sensors=[
             *lacking.build(all_jobs),
             *queue_sensor.build(),
             *schedules_file.build(known_jobs),
-            *retries.build(all_jobs),
-            *skipped_ticks.build(settings, all_jobs, known_jobs),
+            *retries.build(all_jobs, found.catalogue),
+            *skipped_ticks.build(all_jobs, found.catalogue),
             *alerts.build(),
             *watch.build(),
         ],

@@ -20,22 +20,19 @@ from dagster import (
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.automation.facts import DagsterFacts
 from quantmatrix_pipeline.bars.sessions import trading_calendar
-from quantmatrix_pipeline.dagster_client.session_tags import range_tags, written
+from quantmatrix_pipeline.dagster_client.session_tags import SESSION, range_tags, written
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Launch, Skip, decide
 from quantmatrix_pipeline.schedules.entry import Catalogue
-from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce, in_force
-from quantmatrix_pipeline.schedules.jobs import Jobs
+from quantmatrix_pipeline.schedules.file import FINGERPRINT, InForce
 from quantmatrix_pipeline.settings import Settings
 from quantmatrix_pipeline.warehouse import schedules as claims
 
-SESSION_TAG = "quantmatrix/session"
 SAME_SECONDS = 10.0
 
 
-def build(settings: Settings, jobs: Jobs) -> list[ScheduleDefinition]:
-    """Return a schedule for each entry in force; `jobs` are those that there are."""
-    found = in_force(settings, jobs)
+def build(settings: Settings, found: InForce) -> list[ScheduleDefinition]:
+    """Return a schedule for each entry in force."""
     exchange = trading_calendar(settings.calendar).timezone
     return [_build(found, name, str(entry.zone(exchange))) for name, entry in found.catalogue.schedules.items()]
 
@@ -88,18 +85,18 @@ def _taken(platform: Platform, name: str, at: datetime, number: str) -> str | No
 
 
 def request(catalogue: Catalogue, name: str, launch: Launch, at: datetime) -> RunRequest:
-    """Return the run of an entry's tick at `at`, in the entry's zone; the same one has the same key."""
+    """Return the run of an entry's tick at `at`, in the entry's zone; its key is the tick's, whatever it is about."""
     entry = catalogue.schedules[name]
     tags = entry.run_tags(name)
-    about, partition = f"{at:%Y-%m-%dT%H:%M}", None
+    partition = None
     if launch.first is not None and launch.last is not None:
-        about = tags[SESSION_TAG] = written(launch.first, launch.last)
+        tags[SESSION] = written(launch.first, launch.last)
         if launch.first == launch.last:
-            partition = about
+            partition = str(launch.first)
         else:
             tags |= range_tags(launch.first, launch.last)
     return RunRequest(
-        run_key=f"{name}-{about}",
+        run_key=f"{name}-{at.isoformat(timespec='minutes')}",
         run_config=entry.config,
         tags=tags,
         partition_key=partition,

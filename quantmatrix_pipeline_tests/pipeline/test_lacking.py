@@ -100,7 +100,7 @@ def test_the_nightly_chain_asks_for_the_session_that_closed_under_its_own_key(
     monkeypatch.setenv("QM_NOW", "2021-12-30T22:30:00Z")
     tick = schedule_tick("nightly_chain", datetime(2021, 12, 30, 17, 30, tzinfo=NEW_YORK), on_disk)
     (run,) = tick.runs
-    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-30", "2021-12-30")
+    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-30T17:30-05:00", "2021-12-30")
     assert run.tags["quantmatrix/session"] == "2021-12-30"
 
 
@@ -143,14 +143,14 @@ def test_a_night_that_was_missed_is_made_up_for_on_the_holiday_after_it(
 ) -> None:
     leave_run(on_disk, "2021-12-22")
     (run,) = schedule_tick("nightly_chain", datetime(2021, 12, 24, 17, 30, tzinfo=NEW_YORK), on_disk).runs
-    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-23", "2021-12-23")
+    assert (run.run_key, run.partition_key) == ("nightly_chain-2021-12-24T17:30-05:00", "2021-12-23")
 
 
 def test_on_a_half_day_the_chain_runs_for_that_session(
     environment: None, endless: None, on_disk: DagsterInstance
 ) -> None:
     (run,) = schedule_tick("nightly_chain", datetime(2021, 11, 26, 17, 30, tzinfo=NEW_YORK), on_disk).runs
-    assert run.run_key == "nightly_chain-2021-11-26"
+    assert run.partition_key == "2021-11-26"
 
 
 def test_between_a_close_and_its_chain_neither_the_coverage_nor_the_stale_sensor_raises_an_alarm(
@@ -203,10 +203,10 @@ def test_the_hourly_coverage_and_the_weekly_constituents_run_for_the_newest_clos
     folder.write(walk(["SPY"], DAYS))
     monkeypatch.setenv("QM_NOW", "2021-12-31T13:05:00Z")
     (hourly,) = schedule_tick("hourly_coverage", datetime(2021, 12, 31, 8, 5, tzinfo=NEW_YORK), on_disk).runs
-    assert (hourly.run_key, hourly.partition_key) == ("hourly_coverage-2021-12-30", "2021-12-30")
+    assert (hourly.run_key, hourly.partition_key) == ("hourly_coverage-2021-12-31T08:05-05:00", "2021-12-30")
     monkeypatch.setenv("QM_NOW", "2021-12-25T11:00:00Z")
     (weekly,) = schedule_tick("weekly_constituents", datetime(2021, 12, 25, 6, 0, tzinfo=NEW_YORK), on_disk).runs
-    assert (weekly.run_key, weekly.partition_key) == ("weekly_constituents-2021-12-23", "2021-12-23")
+    assert (weekly.run_key, weekly.partition_key) == ("weekly_constituents-2021-12-25T06:00-05:00", "2021-12-23")
 
 
 def test_the_coverage_job_of_a_morning_changes_nothing_but_the_coverage(

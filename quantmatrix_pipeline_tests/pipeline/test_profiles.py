@@ -184,7 +184,7 @@ def test_profiles_are_refreshed_on_saturday_morning_after_the_members(
         (weekly,) = schedule_tick(
             "weekly_profiles", datetime(2021, 12, 25, 7, 0, tzinfo=ZoneInfo("America/New_York")), instance
         ).runs
-    assert (weekly.run_key, weekly.partition_key) == ("weekly_profiles-2021-12-25T07:00", None)
+    assert (weekly.run_key, weekly.partition_key) == ("weekly_profiles-2021-12-25T07:00-05:00", None)
 
 
 def test_nothing_waits_for_the_profiles_and_no_nightly_job_runs_them(environment: None) -> None:

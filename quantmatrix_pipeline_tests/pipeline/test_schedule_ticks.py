@@ -203,7 +203,8 @@ def test_a_retry_waits_while_a_run_of_its_job_is_under_way_or_its_entry_is_in_ma
     monkeypatch.setenv("QM_NOW", "2021-12-31T23:00:00Z")  # 18:00 in New York
     entries = (
         "version: 1\nschedules:\n"
-        "  night: {job: restore_daily_coverage, cron: 0 0 * * *, maintenance: [{start: '17:00', end: 'END'}]}\n"
+        "  night: {job: restore_daily_coverage, partition: newest, cron: 0 0 * * *,\n"
+        "          maintenance: [{start: '17:00', end: 'END'}]}\n"
         "  twice: {job: backup, cron: 0 0 * * *, safety: {single_flight: false, max_concurrency: 2}}\n"
     )
 
@@ -217,6 +218,10 @@ def test_a_retry_waits_while_a_run_of_its_job_is_under_way_or_its_entry_is_in_ma
     assert sensor.tick().skipped == "no failed run is to be retried", "a tag that can't be read counts as absent"
     failed = leave("restore_daily_coverage", DagsterRunStatus.FAILURE, retries="1", backoff_s="0", schedule="night")
     assert sensor.tick().skipped == "restore_daily_coverage: maintenance window until 19:00 EST"
+    Sensor("schedules_file", instance).tick()
+    file.write_text(entries.replace("END", "18:00") + "  misfit: {job: no_such_job, cron: 0 0 * * *}\n")
+    waits = sensor.tick().skipped
+    assert waits == "restore_daily_coverage: maintenance window until 19:00 EST", "what is refused holds for no sensor"
     file.write_text(entries.replace("END", "18:00"))
     going = leave("restore_daily_coverage", DagsterRunStatus.STARTED)
     assert (

@@ -40,11 +40,17 @@ def later(environment: None, folder: Folder, instance: DagsterInstance, monkeypa
     return Sensor("retry_skipped_ticks", instance)
 
 
-def skip(instance: DagsterInstance, reason: str | None) -> str:
+def skip(instance: DagsterInstance, reason: str | None, at: datetime = EVENING) -> str:
     """Leave the nightly tick in the instance as the daemon does: skipped, and why."""
     assert reason is not None
-    leave_tick(instance, switch_on(instance, NIGHTLY, CRON, EVENING - timedelta(days=9)), EVENING, skipped=reason)
+    leave_tick(instance, switch_on(instance, NIGHTLY, CRON, EVENING - timedelta(days=9)), at, skipped=reason)
     return reason
+
+
+def fail(instance: DagsterInstance, run: RunRequest) -> None:
+    """Leave a run that was asked for in the instance, as one that failed."""
+    tags = {"dagster/run_key": str(run.run_key), "dagster/partition": str(run.partition_key)}
+    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=DagsterRunStatus.FAILURE, tags=tags))
 
 
 def asked(run: RunRequest) -> dict[str, str]:
@@ -62,9 +68,24 @@ def test_a_full_disk_costs_no_night(later: Sensor, instance: DagsterInstance, mo
     on_time = schedule_tick(NIGHTLY, EVENING, instance).runs[0]
     assert (run.job_name, run.partition_key, run.run_key) == (RESTORE, "2021-12-30", on_time.run_key)
     assert asked(run) == asked(on_time)
-    tags = {"dagster/run_key": str(run.run_key), "dagster/partition": "2021-12-30"}
-    instance.add_run(DagsterRun(RESTORE, run_id=str(uuid4()), status=DagsterRunStatus.FAILURE, tags=tags))
+    fail(instance, run)
     assert later.tick().runs == [], "what failed is not launched again here"
+
+
+def test_a_later_tick_of_the_session_is_made_up_for_though_the_run_of_an_earlier_one_failed(
+    later: Sensor, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QM_NIGHTLY_CRON", "30 17,20 * * 1-5")
+    (first,) = schedule_tick(NIGHTLY, EVENING, instance).runs
+    fail(instance, first)
+    late = EVENING + timedelta(hours=3)
+    monkeypatch.setenv("QM_NOW", (late + timedelta(minutes=10)).isoformat())
+    skip(instance, "preflight disk: 0.1 GB are free", late)
+    (run,) = later.tick().runs
+    assert (run.job_name, run.partition_key) == (RESTORE, first.partition_key)
+    assert run.run_key == schedule_tick(NIGHTLY, late, instance).runs[0].run_key
+    fail(instance, run)
+    assert later.tick().runs == [], "one run a tick"
 
 
 def test_it_waits_for_a_run_under_way_and_gives_way_to_the_next_tick(

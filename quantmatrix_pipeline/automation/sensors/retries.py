@@ -35,8 +35,7 @@ from quantmatrix_pipeline.dagster_client.runs import FAILED_CHECKS
 from quantmatrix_pipeline.dagster_client.session_tags import PARTITION, RANGE
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import busy, in_maintenance
-from quantmatrix_pipeline.schedules.entry import Entry
-from quantmatrix_pipeline.schedules.file import in_force
+from quantmatrix_pipeline.schedules.entry import Catalogue, Entry
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 SENSOR = "retry_failed_runs"
@@ -50,8 +49,8 @@ _KEPT = (
 )
 
 
-def build(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
-    """Return the sensor; `jobs` are all that it may launch again."""
+def build(jobs: Sequence[ExecutableDefinition], catalogue: Catalogue) -> list[SensorDefinition]:
+    """Return the sensor; `jobs` are all that it may launch again, `catalogue` the entries that are schedules."""
 
     @running_sensor(SENSOR, every_seconds=30, jobs=jobs)
     def retry_failed_runs(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
@@ -59,7 +58,7 @@ def build(jobs: Sequence[ExecutableDefinition]) -> list[SensorDefinition]:
         tables.beat(platform.warehouse, SENSOR, clock.now())
         # A run's end is by the machine's clock, whatever QM_NOW says.
         runs, later = _failed(context.instance, datetime.now(UTC))
-        again, waits = _free(context.instance, platform, runs) if runs else ([], [])
+        again, waits = _free(context.instance, platform, catalogue, runs) if runs else ([], [])
         if again:
             return SensorResult(run_requests=[_again(run) for run in again])
         waits += [f"{later} failed runs wait for their pause to end"] if later else []
@@ -86,17 +85,16 @@ def _failed(instance: DagsterInstance, now: datetime) -> tuple[list[DagsterRun],
 
 
 def _free(
-    instance: DagsterInstance, platform: Platform, runs: Sequence[DagsterRun]
+    instance: DagsterInstance, platform: Platform, catalogue: Catalogue, runs: Sequence[DagsterRun]
 ) -> tuple[list[DagsterRun], list[str]]:
     """Return those that their schedules let go now, and why the others wait."""
-    schedules = in_force(platform.settings).catalogue.schedules
     facts = DagsterFacts(instance, platform)
     free: list[DagsterRun] = []
     waits = []
     for run in runs:
         name = run.tags.get("qm/schedule", "")
         # Of an entry that is gone, its run's tags are left.
-        entry = schedules.get(name) or Entry(job=run.job_name, cron="0 0 * * *")
+        entry = catalogue.schedules.get(name) or Entry(job=run.job_name, cron="0 0 * * *")
         local = clock.now().astimezone(entry.zone(platform.calendar.timezone))
         reason = in_maintenance(entry, local) or busy(entry, name, facts)
         if reason is None and run.job_name in {other.job_name for other in free}:

@@ -25,17 +25,14 @@ from quantmatrix_pipeline.automation.sensors.declare import running_sensor
 from quantmatrix_pipeline.coverage.attempts import Outcome
 from quantmatrix_pipeline.resources.platform import Platform
 from quantmatrix_pipeline.schedules.decide import Exchange, Skip, decide, may_pass
-from quantmatrix_pipeline.schedules.file import in_force
-from quantmatrix_pipeline.schedules.jobs import Jobs
-from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.schedules.entry import Catalogue
 from quantmatrix_pipeline.warehouse import coverage as tables
 
 SENSOR = "retry_skipped_ticks"
 
 
-def build(settings: Settings, jobs: Sequence[ExecutableDefinition], known: Jobs) -> list[SensorDefinition]:
-    """Return the sensor; `jobs` are all that there are, and `known` what entries may say of them."""
-    catalogue = in_force(settings, known).catalogue
+def build(jobs: Sequence[ExecutableDefinition], catalogue: Catalogue) -> list[SensorDefinition]:
+    """Return the sensor; `jobs` are all that there are, and `catalogue` the entries that are schedules."""
 
     @running_sensor(SENSOR, every_seconds=60, jobs=jobs)
     def retry_skipped_ticks(context: SensorEvaluationContext, platform: Platform) -> SensorResult | SkipReason:
