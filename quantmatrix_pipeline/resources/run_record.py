@@ -1,7 +1,7 @@
 """Write down in the warehouse what each run did, since Dagster's own tables may lie in another database.
 
 The record listens to the run's events in the run's own process, and holds a sign of life until the last one. A process
-that is killed says nothing more, and the next run, or the sensor of ended runs, finds that it is gone.
+that is killed says nothing more, and the next run, or the sensor `alert_on_runs`, finds that it is gone.
 """
 
 from __future__ import annotations
