@@ -26,8 +26,9 @@ LOCKS |= {"backup": 7124}  # writes no table; of two backups at once one would r
 # which saves a fifth of a large COPY.
 COPY_ROWS = 2048
 
-_MAY_TAKE = sa.text("SELECT set_config('statement_timeout', :ms, true)")
+_MAY_TAKE = "SELECT set_config('statement_timeout', %s, true)"
 LEAST_SECONDS = 5.0  # of a statement after the end of a time budget: what was done by then is still written down
+CLOCKS_DIFFER_SECONDS = 0.05  # the server, which ends a statement, may be ahead of us by a hair
 
 _SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=300000 -c lock_timeout=900000"
 
@@ -98,7 +99,8 @@ class Warehouse:
         Whether every transaction is read only, whatever the URL's rights are.
     budget_seconds
         How long whoever holds it may take from now on: a statement is ended when that time is over, one that begins
-        later after five seconds, both with `TimeBudgetExceeded`. None: as long as it takes.
+        later after five seconds, both with `TimeBudgetExceeded`. In a transaction of columns each statement has what
+        was left when that began. None: as long as it takes.
     """
 
     def __init__(self, url: str, *, read_only: bool = False, budget_seconds: float | None = None) -> None:
@@ -116,6 +118,8 @@ class Warehouse:
                 "connect_timeout": 10,
             },
         )
+        if budget_seconds is not None:
+            sa.event.listen(self.engine, "before_cursor_execute", self._limit)
         self._reads = ArrowPool(self._arrow_url, self._unavailable)
 
     def __repr__(self) -> str:
@@ -140,11 +144,9 @@ class Warehouse:
         """A transaction of rows; committed at the end of the block, rolled back on an error."""
         try:
             with self.engine.begin() as connection:
-                if self._budget is not None:
-                    connection.execute(_MAY_TAKE, {"ms": self._left()})
                 yield connection
         except OperationalError as error:
-            if self._budget is not None and isinstance(error.orig, QueryCanceled):
+            if self._is_over() and isinstance(error.orig, QueryCanceled):
                 raise self._out_of_time() from error
             raise self._unavailable(error) from error
         except DBAPIError as error:
@@ -188,7 +190,7 @@ class Warehouse:
             yield transaction
             connection.commit()
         except adbc_driver_manager.Error as error:
-            if self._budget is not None and error.sqlstate == CANCELED:
+            if self._is_over() and error.sqlstate == CANCELED:
                 raise self._out_of_time() from error
             raise refused(error, f"{masked(self.url)}: ") from error
         finally:
@@ -259,6 +261,14 @@ class Warehouse:
             return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except OperationalError as error:
             raise self._unavailable(error) from error
+
+    def _limit(self, connection: sa.Connection, cursor: Any, *_: object) -> None:
+        """Give the statement that a cursor is about to execute what is left of the time budget."""
+        cursor.execute(_MAY_TAKE, (self._left(),))
+
+    def _is_over(self) -> bool:
+        """Tell whether the time budget is; before that a statement was canceled by somebody else."""
+        return self._budget is not None and time.monotonic() > self._began + self._budget - CLOCKS_DIFFER_SECONDS
 
     def _left(self) -> str:
         """Return how many milliseconds a statement may take that begins now."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from quantmatrix_pipeline.errors import ChainBusy, WarehouseError, WarehouseUnavailable
+from quantmatrix_pipeline.errors import ChainBusy, TimeBudgetExceeded, WarehouseError, WarehouseUnavailable
 from quantmatrix_pipeline.settings import Settings
+from quantmatrix_pipeline.warehouse import engine
 from quantmatrix_pipeline.warehouse.engine import Warehouse, masked
 from quantmatrix_pipeline.warehouse.locate import open_reader
 
@@ -63,3 +65,30 @@ def test_a_database_that_is_not_there_is_unavailable_and_its_password_stays_hidd
     assert "s3cret" not in str(caught.value)
     assert "somebody:***@127.0.0.1:9" in str(caught.value)
     assert masked(url) == "postgresql://somebody:***@127.0.0.1:9/nowhere"
+
+
+def test_the_statements_of_one_transaction_share_the_time_budget(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LEAST_SECONDS", 0.1)
+    warehouse = Warehouse(database_url, budget_seconds=1.0)
+
+    def take_twice_six_tenths() -> None:
+        with warehouse.begin() as connection:
+            for _ in range(2):
+                connection.execute(sa.text("SELECT pg_sleep(0.6)"))
+
+    with pytest.raises(TimeBudgetExceeded, match="the time budget of 1 s is used up"):
+        take_twice_six_tenths()
+    warehouse.close()
+
+
+def test_a_statement_that_somebody_cancels_did_not_use_up_the_time_budget(database_url: str) -> None:
+    warehouse = Warehouse(database_url, budget_seconds=60)
+    canceled = "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)"
+    with pytest.raises(WarehouseUnavailable):
+        warehouse.scalar(canceled)
+    with pytest.raises(WarehouseError) as caught, warehouse.arrow() as transaction:
+        transaction.query(canceled)
+    assert not isinstance(caught.value, TimeBudgetExceeded)
+    warehouse.close()
