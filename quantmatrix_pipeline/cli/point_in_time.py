@@ -46,7 +46,7 @@ def restate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Record again, as new revisions, what bars, corrections or actions that came late made untrue in the history."""
-    from quantmatrix_pipeline.snapshots.restate import restate as record_again
+    from quantmatrix_pipeline.automation.jobs.restate import restate_all
     from quantmatrix_pipeline.warehouse import instruments
 
     if since and not symbol:
@@ -56,34 +56,14 @@ def restate(
     known = instruments.ids(platform.warehouse, wanted) if wanted else {}
     if unknown := sorted(set(wanted) - set(known)):
         raise UnknownSymbol(f"no instrument bears {', '.join(unknown)}; `qm symbols list` shows those that are known")
-    done = record_again(
-        platform.warehouse,
-        platform.calendar,
-        now=clock.now(),
-        grace=platform.grace,
-        method=platform.method,
-        also=list(known.values()),
-        since=since.date() if since else None,
-        lock_wait_seconds=platform.settings.lock_wait_seconds,
-    )
+    done = restate_all(platform, list(known.values()), since.date() if since else None)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "instruments": done.instruments,
-                    "restated": done.counts.restated,
-                    "recorded": done.counts.recorded,
-                    "unchanged": done.counts.unchanged,
-                    "snapshots_changed": done.snapshots_changed,
-                    "seconds": round(done.seconds, 3),
-                }
-            )
-        )
+        typer.echo(json.dumps(done))
         return
     typer.echo(
-        f"{done.instruments:,} instruments were due: {done.counts.restated:,} rows restated,"
-        f" {done.counts.recorded:,} recorded, {done.counts.unchanged:,} unchanged,"
-        f" {done.snapshots_changed:,} snapshots changed, in {done.seconds:.1f} s"
+        f"{done['instruments']:,} instruments were due: {done['restated']:,} rows restated,"
+        f" {done['recorded']:,} recorded, {done['unchanged']:,} unchanged,"
+        f" {done['snapshots_changed']:,} snapshots changed, in {done['seconds']:.1f} s"
     )
 
 

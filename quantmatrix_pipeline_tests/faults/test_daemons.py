@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
@@ -21,6 +20,7 @@ from quantmatrix_pipeline.dagster_client import Dagster, Run, runs, schedules
 from quantmatrix_pipeline_tests.cli.test_up import start
 from quantmatrix_pipeline_tests.faults import chain
 from quantmatrix_pipeline_tests.faults.folders import Folder
+from quantmatrix_pipeline_tests.faults.waiting import until
 
 JOB = "restore_daily_coverage"
 ENTRY = """\
@@ -39,13 +39,6 @@ def write_until(last: date, every: Folder, folder: Folder) -> None:
     raw[raw["date"] <= last].to_parquet(folder.path / "raw.parquet", index=False)
     adjusted = pd.read_csv(every.path / "adjusted.csv.gz")
     adjusted[adjusted["date"] <= str(last)].to_csv(folder.path / "adjusted.csv.gz", index=False)
-
-
-def until(what: Callable[[], bool], seconds: float, said: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, said
-        time.sleep(1)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -15,16 +14,10 @@ from quantmatrix_pipeline.warehouse.engine import LOCKS
 from quantmatrix_pipeline_tests.channel_servers import hook
 from quantmatrix_pipeline_tests.cli.test_up import start
 from quantmatrix_pipeline_tests.faults.folders import Folder
+from quantmatrix_pipeline_tests.faults.waiting import until
 
 ROOT = Path(__file__).parents[2]
 JOB = "restore_daily_coverage"
-
-
-def until(what: Callable[[], bool], seconds: float, said: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, said
-        time.sleep(1)
 
 
 @pytest.mark.slow

@@ -50,6 +50,15 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 @pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[DagsterInstance]:
+    """One that keeps ticks, and that other processes could open: an ephemeral one is neither."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    with DagsterInstance.local_temp(str(home)) as instance:
+        yield instance
+
+
+@pytest.fixture
 def chain(environment: None, instance: DagsterInstance) -> Chain:
     """The jobs, ready to run."""
     return Chain(instance)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -23,15 +21,6 @@ NEW_YORK = ZoneInfo("America/New_York")
 DAYS = sessions("2021-12-31", 30)
 TONIGHT, LAST_NIGHT = DAYS[-1], DAYS[-2]
 AFTER_CLOSE = "2021-12-31T22:30:00Z"
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """An instance on disk: a schedule is only handed one that other processes could open as well."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    with DagsterInstance.local_temp(str(home)) as instance:
-        yield instance
 
 
 @pytest.fixture

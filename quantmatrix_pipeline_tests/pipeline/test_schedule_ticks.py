@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -42,12 +41,8 @@ EVENING = datetime(2021, 12, 31, 17, 30, tzinfo=NEW_YORK)
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """An instance on disk: a schedule is only handed one that other processes could open as well."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    with DagsterInstance.local_temp(str(home)) as instance:
-        yield instance
+def instance(on_disk: DagsterInstance) -> DagsterInstance:
+    return on_disk
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -25,11 +23,8 @@ NOTHING = "no tick waits for a preflight check, or for a run to end"
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """One that keeps ticks, which an ephemeral one does not."""
-    (tmp_path / "dagster").mkdir()
-    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield instance
+def instance(on_disk: DagsterInstance) -> DagsterInstance:
+    return on_disk
 
 
 @pytest.fixture

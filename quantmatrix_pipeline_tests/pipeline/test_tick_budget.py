@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, build_sensor_context
@@ -38,11 +36,8 @@ SLOW = """
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """One that keeps schedules and sensors, which an ephemeral one does not."""
-    (tmp_path / "dagster").mkdir()
-    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield instance
+def instance(on_disk: DagsterInstance) -> DagsterInstance:
+    return on_disk
 
 
 def test_whatever_a_sensor_waits_for_its_tick_ends_and_says_why_and_the_next_one_goes_on(

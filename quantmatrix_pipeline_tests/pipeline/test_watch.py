@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
@@ -25,11 +23,8 @@ FRIDAY = datetime(2021, 12, 31, 22, 30, tzinfo=UTC)  # 17:30 in New York
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """One that keeps schedules and sensors, which an ephemeral one does not."""
-    (tmp_path / "dagster").mkdir()
-    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield instance
+def instance(on_disk: DagsterInstance) -> DagsterInstance:
+    return on_disk
 
 
 @pytest.mark.usefixtures("environment")

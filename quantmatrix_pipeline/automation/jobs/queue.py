@@ -23,6 +23,7 @@ from pydantic import Field
 from quantmatrix_pipeline import clock
 from quantmatrix_pipeline.assets.metadata import would_fetch
 from quantmatrix_pipeline.automation.jobs.symbols import StretchConfig, stretch
+from quantmatrix_pipeline.automation.jobs.tags import LIMITS
 from quantmatrix_pipeline.coverage.gaps import scan
 from quantmatrix_pipeline.dagster_client.session_tags import written
 from quantmatrix_pipeline.ingest.backfill import ask, work
@@ -53,11 +54,11 @@ def build() -> list[JobDefinition]:
     def queue_stretch(context: OpExecutionContext, config: QueueConfig, platform: Platform) -> Iterator[Output[None]]:
         """Queue what the named symbols lack of a stretch; by default nobody is named, and the queue is as it is."""
         part = part_of(platform.warehouse, "symbols", symbols=config.symbols)
+        if not part.tracked and config.dry_run:
+            said = "nothing: no symbol was named, and a dry run leaves alone what is queued already"
+            context.log_event(AssetObservation("daily_bars", metadata={"would_ask": said}))
+            return
         if not part.tracked:
-            if config.dry_run:
-                said = "nothing: no symbol was named, and a dry run leaves alone what is queued already"
-                context.log_event(AssetObservation("daily_bars", metadata={"would_ask": said}))
-                return
             yield Output(None)
             return
         first, last = stretch(config, platform.calendar, platform.newest_session(), platform.settings.history_sessions)
@@ -120,7 +121,7 @@ def build() -> list[JobDefinition]:
         name=WORK_QUEUE,
         description="Fetch what the backfill queue holds, within the limits per tier, while no chain wants to; before"
         " that, what named symbols lack of a stretch may be queued.",
-        tags={"dagster/max_runtime": "7200", "quantmatrix/backfill": "queue"},
+        tags=LIMITS | {"quantmatrix/backfill": "queue"},
     )
     def work_backfill_queue() -> None:
         work_queue(queue_stretch())
